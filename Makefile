@@ -1,0 +1,117 @@
+# The commands a person types here; `make` alone lists them. Everything they need is
+# installed by them; what they build stays in .cache/.
+
+NODES ?= 5
+RUNTIME ?= micropython
+TINC ?= 1.1
+BIRD ?= 3
+LAB ?= mesh
+R ?= 1
+CMD ?=
+KEEP ?=
+TESTS ?= tests
+BIN_DIR ?= bin
+IMAGE ?=
+
+export NODES RUNTIME TINC BIRD
+# The time that files in packages have, which makes them the same whenever they are made of the same commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || echo 0)
+export PATH := $(PATH):/usr/sbin:/sbin
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
+export COVERAGE_FILE := $(CURDIR)/.cache/coverage
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+export MICROPYTHON := $(CURDIR)/.cache/bin/micropython
+
+lab_program := PYTHONPATH=tests python3 -m lab
+python := .cache/venv/bin/python
+venv := .cache/venv/ready
+pytest := $(python) -m pytest -o cache_dir=.cache/pytest
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+lab: tools ## a mesh of NODES=5 routers: shown, proved, taken down. RUNTIME=micropython|python3 TINC=1.1|1.0 BIRD=3|2 KEEP=1
+	@$(lab_program) up --name '$(LAB)' --nodes '$(NODES)' --runtime '$(RUNTIME)' --tinc '$(TINC)' --bird '$(BIRD)' \
+		$(if $(filter-out 0 no,$(KEEP)),--keep)
+
+shell: ## a shell on router R=1 of a kept lab (R=etcd too), or one command there with CMD='...'
+	@$(lab_program) shell --name '$(LAB)' '$(R)' $(if $(value CMD),'$(subst ','\'',$(value CMD))')
+
+lab-down: ## take a kept lab down
+	@$(lab_program) down --name '$(LAB)'
+
+test: lint roots curl ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
+	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
+
+unit: $(venv) roots ## the unit tests on both runtimes, a few seconds
+	@$(pytest) -q tests/unit tests/test_micropython.py
+
+lint: $(venv) shellcheck ## ruff and shellcheck
+	@$(python) -m ruff check --quiet .
+	@grep -rlE --exclude-dir=.git --exclude-dir=.cache --exclude-dir=bin '^#!/bin/sh' --exclude='*.md' --exclude='*.mk' \
+		--exclude='*.py' --exclude=Makefile . | xargs -r -d '\n' shellcheck -s dash
+	@grep -rlE --exclude-dir=.git --exclude-dir=.cache '^#!(/usr)?/bin/(env )?bash' . | xargs -r -d '\n' shellcheck
+
+bench: tools $(venv) ## measure; the last line is one JSON object
+	@PYTHONPATH=tests:src $(python) -m bench
+
+ipk: $(venv) ## the packages as .ipk into bin/, without an SDK (sdk-build.sh builds them with one)
+	@rm -rf .cache/ipk
+	@for recipe in package/*/Makefile; do \
+		$(MAKE) --silent --no-print-directory -C "$$(dirname "$$recipe")" TOPDIR='$(CURDIR)/package/ipk' \
+			BIN_DIR='$(abspath $(BIN_DIR))' BUILD_DIR='$(CURDIR)/.cache/ipk' PYTHON='$(CURDIR)/$(python)' || exit 1; \
+	done
+
+qemu: tools $(venv) qemu-tools ## the packages on OpenWrt in QEMU: IMAGE='one.img.gz two.img.gz'; alone it says where images are
+	@$(python) tests/openwrt/qemu.py --packages '$(BIN_DIR)' $(IMAGE)
+
+clean: lab-down ## remove .cache/, where all of this is built
+	rm -rf .cache
+
+# -- what the commands need
+
+# $(call install,command:package ...) installs the packages whose command is not here.
+define install
+@missing=; for pair in $(1); do \
+	command -v "$${pair%%:*}" > /dev/null || missing="$$missing $${pair#*:}"; \
+done; [ -z "$$missing" ] || { \
+	echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends $$missing 2>&1) \
+		|| { echo "$$log"; exit 1; }; }
+endef
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this needs root: network namespaces and mounts"; exit 1; }
+
+tools: root
+	$(call install,python3:python3 ip:iproute2 mmdebstrap:mmdebstrap nsenter:util-linux unshare:util-linux)
+
+shellcheck: root
+	$(call install,shellcheck:shellcheck)
+
+qemu-tools: root
+	$(if $(wildcard $(firstword $(IMAGE))),$(call install,qemu-system-x86_64:qemu-system-x86))
+
+curl: root
+	$(call install,curl:curl git:git openssl:openssl xz:xz-utils)
+
+roots: tools
+	@$(lab_program) roots
+
+$(venv): requirements-dev.txt
+	@$(MAKE) --no-print-directory venv-tools
+	@echo "installing the test tools into .cache/venv (once)"
+	@rm -rf .cache/venv && python3 -m venv .cache/venv
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+venv-tools: root
+	$(call install,python3:python3)
+	@python3 -c 'import ensurepip' 2> /dev/null || { \
+		echo "installing python3-venv"; export DEBIAN_FRONTEND=noninteractive; \
+		log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends python3-venv 2>&1) \
+			|| { echo "$$log"; exit 1; }; }
+
+.PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl qemu-tools roots venv-tools
+.DEFAULT_GOAL := help

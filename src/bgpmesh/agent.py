@@ -1,0 +1,224 @@
+"""The agent: its options, its keys, its membership, and the loop of polls. This module wires the parts together."""
+
+import asyncio
+
+from . import cache, compat, converge, disk, etcd, netifd, status
+from . import plan as planning
+from .discovery import Discovery
+from .membership import Membership
+from .model import RUN, Problem
+from .options import Options
+from .problems import Problems, Retry
+from .procd import Procd
+from .tinc import control as tinc_control
+from .tinc import keys
+from .ubus import UbusError
+
+_FAULT = 5  # seconds until a round that failed is begun anew
+_SEARCH = 5  # seconds between two looks for a neighbour on the LAN while there is no registry
+_REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
+
+
+class Agent:
+    """The agent of one router. bus: what ubus.open_bus gives; report: gets the log, a line at a time.
+
+    What `status` shows of it: options, problems, lan (a discovery.Discovery), started (monotonic seconds), and
+    membership and mesh (a converge.Convergence), None until the router has a registry and keys.
+    """
+
+    def __init__(self, bus, report):
+        self.started = compat.monotonic()
+        self.bus = bus
+        self.problems = Problems(report)
+        self.options = Options(self.problems, report)
+        self.membership = None
+        self.mesh = None
+        self.lan = Discovery(bus, self.problems, report)
+        self._report = report
+        self._procd = Procd(bus)
+        self._keys = None
+        self._leaving = False
+        self._settled = False  # whether the start is over
+        self._registering = asyncio.Lock()  # held for a step of the membership
+        self._poll = asyncio.Event()  # the registry is to be asked now
+        self._observed_at = -_REVIEW  # when the interfaces were last looked at
+
+    @property
+    def config(self):
+        """The Config in force, or None where there is none that can be used."""
+        return self.options.config
+
+    async def run(self):
+        """Runs until SIGTERM; without options that can be used it waits for better ones, and says so."""
+        compat.umask(0o077)
+        signals = compat.Signals(compat.SIGHUP, compat.SIGTERM, compat.SIGINT)
+        status.publish(self)
+        self.bus.subscribe("network.interface", self._hear_netifd)
+        self.options.read()
+        tasks = [asyncio.create_task(self.bus.run())]
+        while True:
+            if len(tasks) == 1 and self.config:
+                if not self.config.enabled:
+                    self._report("option 'enabled' is 0: nothing to do")
+                    break
+                tasks.append(asyncio.create_task(self._work()))
+            if await signals.next() != compat.SIGHUP:
+                break
+            self.reload()
+        for task in tasks:
+            task.cancel()
+
+    def reload(self):
+        """Reads the options again; what is wrong with them is a problem, and the last good ones stay in force."""
+        if self.options.read() and self.membership and self.lan.take_registry(self.config):
+            self._enter()
+        if self._keys and not self.config.enabled:
+            self._report("option 'enabled' is 0 now; `service bgpmesh stop` takes the mesh down")
+        self.sync()
+
+    def sync(self):
+        """Asks the registry and converges now rather than at the next interval."""
+        self._observed_at = -_REVIEW
+        self._poll.set()
+        if self.mesh:
+            self.mesh.audit()
+
+    async def leave(self):
+        """Takes the router out of the mesh: its record, its sessions, its tunnels. The keys stay.
+
+        Raises EtcdError where the registry cannot be told; nothing is stopped then. procd is told to
+        end the agent itself a moment later, when the caller has had the answer.
+        """
+        async with self._registering:
+            if self.membership:
+                await self.membership.leave()
+            self._leaving = True
+        self._report("leaving the mesh")
+        if self.mesh:
+            await self.mesh.stop()
+        disk.remove(cache.PATH)
+        asyncio.create_task(self._end())
+
+    async def _end(self):
+        await asyncio.sleep(0.5)
+        await self._procd.delete("bgpmesh")
+
+    async def _work(self):
+        await self._prepare()
+        if not self.config.etcd:
+            await self.lan.look(self.config.secret)
+        while not self.lan.take_registry(self.config):
+            await converge.sleep(self._poll, _SEARCH)
+            await self.lan.look(self.config.secret)
+        self._enter()
+        await asyncio.gather(self._guard(self._register), self._guard(self.mesh.run), self._guard(self._look_around))
+
+    async def _guard(self, work):
+        # A fault of ours in one round, whatever it is, must not end the loop: it is said, and begun afresh.
+        while not self._leaving:
+            try:
+                await work()
+            except Exception as error:
+                compat.print_exception(error)
+                text = "a fault of the agent itself: %r; please report it with the log" % error
+                self.problems.replace("agent", [Problem("fault", "agent", text)])
+                await asyncio.sleep(_FAULT)
+
+    async def _prepare(self):
+        """Finds tinc, and the router's keys, however long that takes."""
+        retry = Retry()
+        while not self._keys:
+            try:
+                disk.make_folder(RUN, 0o755)
+                version = await tinc_control.version()
+                self._keys = await keys.load_or_make(version, self._report)
+            except OSError as error:
+                text = "no keys yet: %s; is the package tinc installed, and room on the flash?" % compat.reason(error)
+                self.problems.replace("keys", [Problem("tinc", "keys", text)])
+                retry.failed()
+                await asyncio.sleep(retry.wait())
+        self.problems.replace("keys", [])
+        self.mesh = converge.Convergence(self.bus, self._procd, self.problems, version, self._report)
+
+    # Membership
+
+    async def _look_around(self):
+        """Sees who is on the LAN, once in a while; a borrowed registry that is gone is exchanged for another."""
+        while not self._leaving:
+            await self.lan.look(self.config.secret)
+            if self.config.borrowed and self.membership.registry.failures and self.lan.elsewhere(self.config):
+                self.config.etcd = []
+                self.lan.take_registry(self.config)
+                self._enter()
+            await asyncio.sleep(_REVIEW)
+
+    def _enter(self):
+        """Becomes a member as the options have it, starting from what is known already."""
+        before = self.membership
+        registry = etcd.open_registry(self.config)
+        self.membership = Membership(self.config, self._keys, registry, self.problems, self._report)
+        self.membership.load(before)
+        self.mesh.membership = self.membership
+        self.mesh.refresh()
+        if before:
+            asyncio.create_task(self._let_down(before, before.key() != self.membership.key()))
+
+    async def _let_down(self, membership, renamed):
+        """Ends an earlier membership, and takes its record back where it was under another key."""
+        try:
+            if renamed:
+                await membership.leave()
+        except etcd.EtcdError as error:
+            self._report("cannot take back the record of the earlier name: %s" % error)
+        membership.registry.close()
+
+    async def _register(self):
+        """Keeps the membership in step with the registry: the loop of polls."""
+        retry = Retry(converge.QUICK, self.config.poll_interval)
+        while not self._leaving:
+            await self._observe_prefixes()
+            membership = self.membership
+            retry.last = self.config.poll_interval
+            try:
+                async with self._registering:
+                    changed = not self._leaving and await membership.step()
+                retry.succeeded()
+                self.problems.replace("etcd", [])
+            except etcd.EtcdError as error:
+                changed = False
+                retry.failed()
+                self.problems.replace("etcd", [Problem("etcd_unreachable", "etcd", str(error))])
+            if changed:
+                self.mesh.refresh()
+            moving = self.mesh.moving()
+            if not moving:
+                membership.save()
+                if not self._settled:
+                    self._settled = True
+                    compat.release_code()
+            delay = retry.wait() or (converge.QUICK if moving else self.config.poll_interval)
+            await converge.sleep(self._poll, delay)
+
+    async def _observe_prefixes(self):
+        """Looks which prefixes the announced interfaces have."""
+        now = compat.monotonic()
+        if now - self._observed_at < _REVIEW:
+            return
+        self._observed_at = now
+        try:
+            found = await netifd.prefixes(self.bus, self.config.announce)
+        except UbusError as error:
+            self._observed_at = -_REVIEW
+            self.problems.replace("netifd", [Problem("netifd", "interfaces", "netifd does not answer: %s" % error)])
+            return
+        self.problems.replace("netifd", [])
+        usable, problems = planning.local_prefixes(self.config, found)
+        self.problems.replace("prefixes", problems)
+        if self.membership.announce(usable):
+            self.mesh.refresh()
+
+    def _hear_netifd(self, _, data):
+        """An interface has changed: where it is an announced one, looks at once."""
+        if self.config and data.get("interface") in self.config.announce:
+            self._observed_at = -_REVIEW
+            self._poll.set()

@@ -1,0 +1,1 @@
+"""BIRD: its configuration, its control socket, and the daemon."""

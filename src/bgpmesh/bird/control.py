@@ -1,0 +1,193 @@
+"""A running BIRD, by its control socket: sessions, and a new configuration taken with a way back.
+
+The protocol (BIRD's user's guide, "Remote control"): lines `NNNN-` with more to follow, `NNNN `
+ends the reply, a leading space continues the code before, a leading `+` is asynchronous.
+"""
+
+import asyncio
+import hashlib
+
+from .. import compat, stream
+
+TIMEOUT = 10
+_LIMIT = 1 << 22  # bytes of a reply
+UNDO_AFTER = 30  # seconds until BIRD takes an unconfirmed configuration back
+
+
+class BirdError(Exception):
+    """BIRD could not be asked; the text says why."""
+
+
+class ConfigError(BirdError):
+    """BIRD refused a configuration; the text is its own: file, line, column, and what."""
+
+
+class Session:
+    """A BGP session as BIRD shows it. state: BGP's, such as Established; since: `YYYY-MM-DD HH:MM:SS`
+    of the router's clock; info: the last error, or ''."""
+
+    def __init__(self, state, since, info):
+        self.state = state
+        self.since = since
+        self.info = info
+
+
+class Socket:
+    """BIRD's control socket at `path`. One conversation at a time."""
+
+    def __init__(self, path):
+        self._path = path
+        self._lock = asyncio.Lock()
+        self._seen = None  # digest of the reply that _sessions was made from
+        self._sessions = {}
+
+    async def ask(self, command):
+        """The reply as a list of (code, text), the last one ending it. Raises BirdError."""
+        return await self._ask(command, parse_reply)
+
+    async def version(self):
+        """BIRD's version, such as "3.1.7"; once it answers, its configuration is in force."""
+        return (await self.ask("show status"))[0][1].split(" ")[-1]
+
+    async def sessions(self):
+        """protocol name -> Session, of all BGP protocols. The same dict again while nothing changed."""
+        return await self._ask("show protocols", self._take_sessions)
+
+    def _take_sessions(self, data):
+        # Most looks find what the last one found, and taking it apart is what costs.
+        digest = hashlib.sha256(data).digest()
+        if digest != self._seen:
+            self._sessions = parse_protocols(parse_reply(data))
+            self._seen = digest
+        return self._sessions
+
+    async def routes(self):
+        """protocol name -> number of routes imported, all channels together."""
+        return parse_routes(await self.ask('show protocols all "_*"'))
+
+    async def check(self, path):
+        """Raises ConfigError where BIRD would not take the configuration file at `path`."""
+        _refuse(await self.ask('configure check "%s"' % path))
+
+    async def configure(self, path, expected):
+        """Takes the configuration file at `path`, and keeps it only when it gives what is expected.
+
+        expected: the names of the BGP protocols that must be there, and no others. BIRD goes back by
+        itself after UNDO_AFTER seconds otherwise. Raises ConfigError, BirdError.
+        """
+        await self._settle()
+        _refuse(await self.ask('configure "%s" timeout %d' % (path, UNDO_AFTER)))
+        deadline = compat.monotonic() + TIMEOUT
+        while True:
+            await self._settle()
+            found = sorted(await self.sessions())
+            if found == sorted(expected):
+                break
+            if compat.monotonic() > deadline:
+                raise BirdError("BIRD took a configuration but shows the sessions %s" % ", ".join(found))
+            await asyncio.sleep(0.05)
+        await self.ask("configure confirm")
+
+    async def _settle(self):
+        # A second reconfiguration while one runs is what BIRD 3.1.7 does not survive.
+        deadline = compat.monotonic() + TIMEOUT
+        while (await self.ask("show status"))[-1][1] != "Daemon is up and running":
+            if compat.monotonic() > deadline:
+                raise BirdError("BIRD is still busy with a reconfiguration after %d s" % TIMEOUT)
+            await asyncio.sleep(0.05)
+
+    async def _ask(self, command, take):
+        """take(bytes of the reply to the command)."""
+        async with self._lock:
+            try:
+                return take(await asyncio.wait_for(self._exchange(command), TIMEOUT))
+            except asyncio.TimeoutError:
+                raise BirdError("BIRD does not answer on %s" % self._path)
+            except OSError as error:
+                why = compat.reason(error)
+                raise BirdError("bird does not run (%s: %s); logread -e bird may say why" % (self._path, why))
+            except (EOFError, ValueError) as error:
+                raise BirdError("BIRD's control socket: %s" % error)
+
+    async def _exchange(self, command):
+        connection = await stream.open_unix(self._path, TIMEOUT)
+        try:
+            greeting = parse_reply(await _read_reply(connection))
+            if greeting[-1][0] != 1:
+                raise BirdError("BIRD greets with %s" % greeting[-1][1])
+            await connection.write(command.encode() + b"\n")
+            return await _read_reply(connection)
+        finally:
+            connection.close()
+
+
+async def _read_reply(connection):
+    """The bytes of a reply, to its last line. Nothing follows it before the next command."""
+    data = b""
+    while not _is_whole(data):
+        more = await connection.read_some()
+        if not more:
+            raise EOFError("the other side closed the connection")
+        data += more
+        if data[0] not in b"0123456789+":
+            raise ValueError("it says %r" % data[:40])
+        if len(data) > _LIMIT:
+            raise ValueError("no end of a reply within %d bytes" % _LIMIT)
+    return data
+
+
+def _is_whole(data):
+    end = len(data) - 1
+    while end > 0 and data[end] == 10:
+        start = data.rfind(b"\n", 0, end) + 1
+        if data[start] != 43:  # "+"
+            return data[start : start + 4].isdigit() and data[start + 4 : start + 5] != b"-"
+        end = start - 1
+    return False
+
+
+def parse_reply(data):
+    """[(code, text)] of the lines of a reply. Raises ValueError where it is none."""
+    reply = []
+    code = 0
+    for line in data.decode()[:-1].split("\n"):
+        if line.startswith("+"):
+            continue
+        if line.startswith(" "):
+            reply.append((code, line[1:]))
+        else:
+            code = int(line[:4])
+            reply.append((code, line[5:]))
+    return reply
+
+
+def _refuse(reply):
+    for code, text in reply:
+        if code >= 8000:
+            raise ConfigError(text)
+
+
+def parse_protocols(reply):
+    """name -> Session from the reply to `show protocols` (time format iso long: two words)."""
+    sessions = {}
+    for code, text in reply:
+        words = text.split(None, 7)
+        if code == 1002 and len(words) > 5 and words[1] == "BGP":
+            state = words[6] if len(words) > 6 else "Down"
+            info = words[7].strip() if len(words) > 7 else ""
+            sessions[words[0]] = Session(state, words[4] + " " + words[5], info)
+    return sessions
+
+
+def parse_routes(reply):
+    """name -> imported routes from the reply to `show protocols all`."""
+    routes = {}
+    name = None
+    for code, text in reply:
+        words = text.split()
+        if code == 1002 and words:
+            name = words[0]
+            routes[name] = 0
+        elif name and len(words) > 1 and words[0] == "Routes:" and not words[1].strip("0123456789"):
+            routes[name] += int(words[1])
+    return routes

@@ -1,0 +1,100 @@
+"""The bird of this router: its configuration, its procd service, and its sessions."""
+
+import os
+
+from .. import compat, disk
+from ..model import RUN
+from ..plan import BIRD_CONF, BIRD_SOCKET
+from . import control, render
+
+SERVICE = "bgpmesh-bird"
+_NEW = BIRD_CONF + ".new"
+
+
+class Bird:
+    """version: as it says itself, or None before it was asked. sessions: node -> control.Session as last seen.
+
+    running: whether it answered. config: "in force", "refused" or "pending".
+    """
+
+    def __init__(self, procd):
+        self.version = None
+        self.sessions = {}
+        self.running = False
+        self.config = "pending"
+        self._doubted = False  # whether BIRD may run on another configuration than bird.conf
+        self._procd = procd
+        self._socket = control.Socket(BIRD_SOCKET)
+
+    async def apply(self, plan):
+        """Makes configuration and service what the plan says; touches only what differs.
+
+        bird.conf is always one that BIRD has accepted: a new one is tried under another name, and
+        takes the place when BIRD runs on it. Raises OSError, UbusError, control.BirdError.
+        """
+        instance = await self._procd.instance(SERVICE, "bird")
+        if disk.digest(BIRD_CONF) != plan.bird.digest or self._doubted:
+            self.config = "pending"
+            disk.make_folder(RUN, 0o755)
+            disk.write_pieces(_NEW, plan.bird.pieces(), 0o600)
+            try:
+                if instance.get("running"):
+                    await self._socket.check(_NEW)
+                    await self._socket.configure(_NEW, [render.protocol_name(node) for node in plan.seats])
+                else:
+                    await _parse(_NEW)
+            except control.ConfigError:
+                self.config = "refused"
+                raise
+            os.rename(_NEW, BIRD_CONF)
+            self._doubted = False
+        await self._procd.set(SERVICE, plan.services[SERVICE])
+        self.config = "in force"
+
+    def doubt(self):
+        """Has the next apply() give BIRD its configuration again: it may have been read while it was replaced."""
+        self._doubted = True
+
+    def clean(self):
+        """Whether BIRD is taken to run on bird.conf."""
+        return not self._doubted
+
+    async def verify(self, plan, _):
+        """Looks at the running daemon. Raises control.BirdError where it cannot be asked."""
+        if not self.version:
+            self.version = await self._socket.version()
+        found = {render.node_name(name): session for name, session in (await self._socket.sessions()).items()}
+        self.sessions = {node: found[node] for node in found if node in plan.seats}
+        if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.seats):
+            self.doubt()
+        self.running = True
+
+    def lost(self):
+        """Forgets what was seen: the daemon could not be asked."""
+        self.running = False
+        self.version = None
+        self.sessions = {}
+
+    async def routes(self):
+        """node -> routes received and accepted. Raises control.BirdError."""
+        found = await self._socket.routes()
+        return {render.node_name(name): found[name] for name in found}
+
+    async def stock_runs(self):
+        """Whether the router's own bird runs, which takes our kernel routes for its leftovers. Raises UbusError."""
+        return bool((await self._procd.instance("bird", "bird")).get("running"))
+
+    async def stop(self):
+        """Stops the service and removes its configuration. Raises UbusError, OSError."""
+        await self._procd.delete(SERVICE)
+        disk.remove(BIRD_CONF)
+        self.lost()
+
+
+async def _parse(path):
+    try:
+        status, output = await compat.run(["/usr/sbin/bird", "-p", "-c", path], control.TIMEOUT)
+    except OSError as error:
+        raise control.BirdError("%s; is the package bird2 or bird3 installed?" % compat.reason(error))
+    if status:
+        raise control.ConfigError(output.decode().strip()[-200:])

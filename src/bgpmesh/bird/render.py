@@ -1,0 +1,151 @@
+"""bird.conf as text, the same for BIRD 2.0 to 3.1.
+
+What leaves and what is let in is decided here, twice: this router sends its own prefixes and
+nothing else, and takes from each peer the prefixes that the peer's record announces and nothing else.
+"""
+
+from .. import compat
+from ..tinc import graph
+
+HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
+RECEIVE_LIMIT = 1000
+
+
+def protocol_name(node):
+    """The name of a member's session in BIRD; the underscore keeps it from being a keyword."""
+    return "_" + node
+
+
+def node_name(protocol):
+    """The member whose session has this name."""
+    return protocol[1:]
+
+
+# In the templates {name} is replaced; where there is nothing to put, its line goes.
+
+_HEAD = """\
+# option 'router_id'
+router id {router_id};
+timeformat protocol iso long;
+log stderr {{ warning, error, auth, fatal, bug, remote }};
+
+protocol device {{
+	scan time 10;
+}}
+
+# The overlay itself: what the next hops are reached through.
+protocol direct overlay {{
+	ipv4;
+	{ipv6}
+	interface "{interface}";
+}}
+"""
+
+# scan time: when the overlay's interface has just come up, BIRD 3.1 may believe that the kernel has a route that it
+# never got. The next scan is what mends it.
+_OWN = """\
+# options 'announce' and 'prefix': the routes of this router, for its peers only.
+protocol static own{family} {{
+	ipv{family};
+{routes}
+}}
+
+protocol kernel kernel{family} {{
+	metric 512;
+	scan time 2;
+	ipv{family} {{
+		import none;
+		export where source = RTS_BGP && dest = RTD_UNICAST;
+	}};
+}}
+"""
+
+_MEMBER = """\
+template bgp mesh_member {{
+	# option 'asn'
+	local {ip} as {asn};
+	hold time 9;
+	keepalive time 3;
+	startup hold time 20;
+	connect delay time 1;
+	connect retry time 2;
+	error wait time 1, 2;
+{channels}
+}}
+"""
+
+_CHANNEL = """\
+	ipv{family} {{
+		import none;
+		export where proto = "own{family}";
+		next hop {hop};
+		receive limit {limit} action restart;
+	}};"""
+
+_SESSION = """\
+protocol bgp {name} from mesh_member {{
+	neighbor {ip} as {asn};
+	{passive}
+	{password}
+{imports}
+}}
+"""
+
+
+def conf(config, me, announced, peers):
+    """bird.conf, as pieces of text one after the other: all of a large mesh at once takes memory.
+
+    me: this router's Member; announced: its own prefixes; peers: Seats of the other members.
+    """
+    hops = {4: "self"}
+    if me.ip6:
+        hops[6] = "address " + me.ip6
+    ipv6 = "ipv6;" if me.ip6 else ""
+    yield HEADER + _fill(_HEAD, router_id=me.router_id, interface=config.interface, ipv6=ipv6)
+    for family in sorted(hops):
+        routes = ["\troute %s unreachable;" % prefix for prefix in announced if prefix.family == family]
+        yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes))
+    channels = [_fill(_CHANNEL, family=family, hop=hops[family], limit=RECEIVE_LIMIT) for family in sorted(hops)]
+    yield "\n" + _fill(_MEMBER, ip=me.ip, asn=config.asn, channels="\n".join(channels))
+    for peer in sorted(peers, key=lambda peer: peer.member.node):
+        yield "\n" + _session(config, me, peer, sorted(hops))
+
+
+def _session(config, me, peer, families):
+    member = peer.member
+    passive = password = ""
+    if not graph.leads(me.node, member.node):
+        # One side opens the session. Two routers that start together would each ask for the other at the
+        # same moment, and tinc 1.1's key exchange gets stuck for ten seconds when both sides begin it.
+        passive = "passive on;"
+    if config.secret:
+        password = session_password(config.secret, me.node, member.node)
+        password = "password \"%s\";  # from option 'secret'" % password
+    imports = []
+    for family in families:
+        prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
+        if prefixes:
+            imports.append("\tipv%d {\n\t\timport where net ~ [ %s ];\n\t};" % (family, prefixes))
+    return _fill(
+        _SESSION,
+        name=protocol_name(member.node),
+        ip=member.ip,
+        asn=member.asn,
+        passive=passive,
+        password=password,
+        imports="\n".join(imports),
+    )
+
+
+def _fill(template, **values):
+    # An option that is not used leaves nothing behind, not even its line.
+    for name in values:
+        if values[name] == "":
+            template = template.replace("\t{%s}\n" % name, "").replace("{%s}\n" % name, "")
+    return template.format(**values)
+
+
+def session_password(secret, one, other):
+    """The password of a pair's BGP session, derived from the network's secret: 64 hexadecimal digits."""
+    low, high = sorted((one, other))
+    return compat.hmac_sha256(secret.encode(), ("bgp %s %s" % (low, high)).encode())

@@ -1,0 +1,147 @@
+"""The command line: `bgpmesh run|status|peers|check|sync|leave`.
+
+Exit status: 0 fine, 1 failed, 2 wrong usage; of `status`: 0 converged, 3 not running, 4 anything else.
+"""
+
+import asyncio
+import json
+import sys
+
+from . import VERSION
+
+USAGE = """usage: bgpmesh COMMAND
+  run           run the agent in the foreground, as procd does
+  status [-j]   whether the mesh works, and what is wrong (-j: as JSON)
+  peers [-j]    the other members, their tunnels and sessions
+  check         look at every layer and say what to do about what is wrong
+  sync          ask the registry now instead of at the next interval
+  leave         take this router out of the mesh
+  --version     print the version
+"""
+
+
+def main(arguments):
+    """Runs a command; returns the exit status."""
+    if arguments == ["--version"]:
+        print(VERSION)
+        return 0
+    as_json = arguments[1:] == ["-j"]
+    command = arguments[0] if arguments else ""
+    plain = len(arguments) == 1
+    if command == "run" and plain:
+        return _run()
+    if command in ("status", "peers") and (plain or as_json):
+        return asyncio.run(_ask(command, as_json))
+    if command in ("sync", "leave") and plain:
+        return asyncio.run(_ask(command, False))
+    if command == "check" and plain:
+        from . import check
+
+        return asyncio.run(check.run())
+    sys.stderr.write(USAGE)
+    return 2
+
+
+def _report(text):
+    sys.stderr.write("bgpmesh: %s\n" % text)
+
+
+def _log(text):
+    # procd puts the name in front.
+    sys.stderr.write(text + "\n")
+
+
+def _run():
+    from .agent import Agent
+    from .ubus import open_bus
+
+    async def run():
+        await Agent(open_bus(_log), _log).run()
+
+    asyncio.run(run())
+    return 0
+
+
+async def _ask(command, as_json):
+    from . import ubus
+    from .ubus import CONNECTION_FAILED, NOT_FOUND, UbusError
+
+    try:
+        answer = await ubus.ask("bgpmesh", command, 15 if command == "leave" else 5)
+    except UbusError as error:
+        gone = error.status in (NOT_FOUND, CONNECTION_FAILED)
+        _report("the agent is not running; %s" % await _why_not() if gone else str(error))
+        return 1 if command != "status" else 3 if gone else 4
+    if command == "leave" and not answer["left"]:
+        _report("still a member: %s" % answer["problem"])
+        return 1
+    if as_json:
+        print(json.dumps(answer))
+    elif command == "status":
+        _show_status(answer)
+    elif command == "peers":
+        _show_peers(answer["peers"])
+    else:
+        print("queued" if command == "sync" else "left the mesh; `uci set bgpmesh.main.enabled=0` keeps it out")
+    return 4 if command == "status" and answer["state"] != "converged" else 0
+
+
+async def _why_not():
+    from . import check
+
+    try:
+        await check.configuration(None)
+    except check.Bad as error:
+        return "%s: %s" % (error, error.remedy)
+    return "start it: service bgpmesh start; its log: logread -e bgpmesh"
+
+
+def _show_status(answer):
+    tinc, bird, etcd = answer["tinc"], answer["bird"], answer["etcd"]
+    reached = "reachable" if etcd["reachable"] else "not reachable (%d failures)" % etcd["failures"]
+    seen = "never answered" if etcd["age"] < 0 else "last answer %d s ago" % etcd["age"]
+    runs = "bgpmesh %s on %s" % (answer["version"], answer["runtime"])
+    rows = [
+        ("node", "%s, %s (%s)" % (answer["node"] or "no name yet", answer["state"], runs)),
+        ("address", answer["address"] or "none yet"),
+        ("announced", ", ".join(answer["prefixes"]) or "nothing"),
+        ("etcd", "%s %s, %s" % (etcd["endpoint"], reached, seen)),
+        ("tinc", "%s, %d of %d peers reachable" % (_running(tinc), tinc["reachable"], tinc["known"])),
+        ("bird", "%s, %d of %d sessions Established" % (_running(bird), bird["established"], bird["sessions"])),
+    ]
+    for name, value in rows:
+        print(_padded(name, 10) + value)
+    for problem in answer["problems"]:
+        print("problem   %s (for %d s)" % (problem["text"], problem["since"]))
+
+
+def _running(daemon):
+    return daemon["version"] + " running" if daemon["running"] else "not running"
+
+
+def _show_peers(peers):
+    rows = [("NODE", "ADDRESS", "ENDPOINT", "ONLINE", "LAN", "TUNNEL", "BGP", "SINCE", "ROUTES", "RTT", "PROBLEM")]
+    for peer in peers:
+        rtt = "-" if peer["rtt_ms"] is None else "%.1f ms" % peer["rtt_ms"]
+        rows.append(
+            (
+                peer["node"],
+                peer["address"] or "-",
+                peer["endpoint"] or "-",
+                "yes" if peer["online"] else "no",
+                "yes" if peer["lan"] else "no",
+                peer["tinc"],
+                peer["bgp"] or "-",
+                peer["bgp_since"] or "-",
+                str(peer["routes_received"]),
+                rtt,
+                peer["problem"],
+            )
+        )
+    widths = [max([len(row[column]) for row in rows]) + 2 for column in range(len(rows[0]))]
+    for row in rows:
+        print("".join([_padded(cell, width) for cell, width in zip(row, widths)]).rstrip())
+
+
+def _padded(text, width):
+    return text + " " * (width - len(text))

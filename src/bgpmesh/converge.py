@@ -1,0 +1,311 @@
+"""Plan, apply, verify: the loop that makes tincd and BIRD what the membership says, and looks whether they are."""
+
+import asyncio
+
+from . import compat
+from . import plan as planning
+from .bird.control import BirdError
+from .bird.daemon import Bird
+from .events import Events
+from .model import Problem
+from .neighbours import Neighbours
+from .problems import Retry
+from .tinc.control import TincError
+from .tinc.daemon import Tincd
+from .ubus import UbusError
+
+QUICK = 0.3  # seconds between two looks, or polls, while something is changing
+_TROUBLED = 3  # seconds between two looks while something stays wrong
+_GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
+_PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
+_NAMED = 8  # peers in trouble that get a problem each; more of them share one
+_HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
+_HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
+_AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
+_OTHERS = ("bad_record", "member_conflict", "prefix_conflict")  # codes of what a member has wrong
+
+
+class Convergence:
+    """The daemons of this router and what should be of them.
+
+    membership: the Membership to follow, set by who creates it. plan: the Plan in force, None until there
+    is one. state: as the ubus method `status` has it. tincd, bird: the daemons.
+    """
+
+    def __init__(self, bus, procd, problems, tinc_version, report):
+        self.membership = None
+        self.plan = None
+        self.state = "starting"
+        self.tincd = Tincd(procd, tinc_version, report)
+        self.bird = Bird(procd)
+        self._problems = problems
+        self._neighbours = Neighbours()
+        self._events = Events(bus)
+        self._underlay = {}  # node -> the address that tincd sees it at
+        self._dialled = {}  # node -> when its tunnel was last this router's to dial
+        self._applying = asyncio.Lock()  # held while services and files change
+        self._wake = asyncio.Event()  # there is something to plan, or to look at
+        self._leaving = False
+        self._stale = True  # the plan is older than what it was made from
+        self._changed_at = compat.monotonic()  # when the plan last changed
+        self._stirred_at = self._changed_at  # when something last happened that is to be looked at often
+        self._applied_at = -_GAP  # the clock may start at 0
+        self._audited_at = -_AUDIT
+        self._begun_at = 0  # when there was a plan for the first time
+        self._due = []  # the parts of the plan that are to be applied
+        self._retries = {"tinc": Retry(), "bird": Retry()}
+        bus.subscribe("service", self._hear_procd)
+
+    async def run(self):
+        """Runs until stop()."""
+        while not self._leaving:
+            await self.step()
+            await sleep(self._wake, self.next_look())
+
+    async def step(self):
+        """One round: a plan where there is need of one, what is due of it applied, and a look whether it is so."""
+        self._let_go()
+        if self._stale and self._is_known() and not self._gap():
+            self._stale = False
+            self._make_plan()
+        if self.plan and self.membership.me:
+            await self._apply()
+            await self._verify()
+        elif self.plan:
+            await self._stand_aside()
+        self.judge()
+
+    def next_look(self):
+        """Seconds until the next round."""
+        waits = [retry.wait() for retry in self._retries.values() if retry.wait()]
+        if self._stale and self._gap():
+            waits.append(self._gap())
+        if self.plan and self.state != "converged":
+            waits.append(QUICK if self.moving() else _TROUBLED)
+        return min(waits + [self.membership.config.poll_interval])
+
+    def refresh(self):
+        """The membership is another now: has a plan made of it."""
+        self._stale = True
+        self._wake.set()
+
+    def audit(self):
+        """Looks at everything now rather than at the next interval."""
+        self._audited_at = -_AUDIT
+        self._wake.set()
+
+    async def stop(self):
+        """Ends the loop, and takes the daemons down. Raises UbusError, OSError."""
+        self._leaving = True
+        self.judge()
+        async with self._applying:
+            await self.bird.stop()
+            await self.tincd.stop()
+        self._wake.set()
+
+    def moving(self):
+        """Whether something is under way that a quick look makes quicker."""
+        recent = compat.monotonic() - max(self._changed_at, self._stirred_at)
+        if self.state == "converged":
+            return recent < 3
+        return recent < _PATIENCE or self.membership.settling()
+
+    # Plan
+
+    def _is_known(self):
+        return self.membership.me and self.membership.prefixes is not None
+
+    def _gap(self):
+        """Seconds until a new plan may be applied."""
+        return max(0, self._applied_at + _GAP - compat.monotonic())
+
+    def _let_go(self):
+        """Has a plan made without the tunnels that were held on to for long enough."""
+        now = compat.monotonic()
+        for node in self.plan.share if self.plan else ():
+            self._dialled[node] = now
+        for node in [node for node in self._dialled if now - self._dialled[node] >= _HOLD]:
+            del self._dialled[node]
+            self._stale = True
+
+    def _make_plan(self):
+        member = self.membership
+        plan = planning.make(
+            member.config,
+            member.me,
+            list(member.others.values()),
+            member.claims,
+            member.online,
+            self._underlay,
+            list(self._dialled),
+            self.tincd.version,
+        )
+        before = self.plan
+        self.plan = plan
+        self._problems.replace("plan", plan.problems)
+        if before and (before.tinc, before.bird, before.services) == (plan.tinc, plan.bird, plan.services):
+            return
+        self._changed_at = compat.monotonic()
+        if not before:
+            self._begun_at = self._changed_at
+        for retry in self._retries.values():
+            retry.succeeded()
+        self._audited_at = -_AUDIT
+
+    # Apply
+
+    async def _apply(self):
+        """Applies what is due: all of a new plan, everything once in a while, and what failed."""
+        now = compat.monotonic()
+        if now - self._audited_at >= _AUDIT or not self.tincd.clean(self.plan) or not self.bird.clean():
+            self._audited_at = now
+            self._due = ["tinc", "bird"]
+            await self._look_for_stock_bird()
+        for part, daemon in (("tinc", self.tincd), ("bird", self.bird)):
+            if part in self._due and self._retries[part].due() and not (part == "bird" and self._is_early()):
+                async with self._applying:
+                    if not self._leaving:
+                        await self._apply_part(part, daemon)
+                self._applied_at = compat.monotonic()
+
+    def _is_early(self):
+        """Whether BIRD waits: for the first tunnels and their keys, and no longer than _HEAD_START."""
+        if self.bird.running or compat.monotonic() - self._begun_at > _HEAD_START:
+            return False
+        return not self.tincd.is_ready(self.plan, self.membership.online)
+
+    async def _apply_part(self, part, daemon):
+        try:
+            await daemon.apply(self.plan)
+        except OSError as error:
+            problem = Problem("disk", part, "cannot write the files of %s: %s" % (part, compat.reason(error)))
+        except UbusError as error:
+            problem = Problem("procd", part, "procd did not take the service of %s: %s" % (part, error))
+        except (TincError, BirdError) as error:
+            problem = Problem(part, part, str(error))
+        else:
+            self._due.remove(part)
+            self._retries[part].succeeded()
+            self._problems.replace(part, [])
+            return
+        self._retries[part].failed()
+        self._problems.replace(part, [problem])
+
+    async def _look_for_stock_bird(self):
+        try:
+            runs = await self.bird.stock_runs()
+        except UbusError:
+            return  # said where procd is needed
+        text = "the router's own bird runs and removes the mesh's routes: service bird stop; service bird disable"
+        self._problems.replace("stock_bird", [Problem("stock_bird", "bird", text)] if runs else [])
+
+    async def _stand_aside(self):
+        """Without an address of its own the router must not go on using one that is another's."""
+        try:
+            await self.bird.stop()
+            await self.tincd.stop()
+            self.plan = None
+        except (UbusError, OSError) as error:
+            self._problems.replace("tinc", [Problem("procd", "tinc", "cannot stop tincd and bird: %s" % error)])
+
+    def _hear_procd(self, event, data):
+        """A daemon was started or stopped: looks at once, and often for a while."""
+        service = str(data.get("service", ""))
+        if service == "bird":
+            self.audit()
+        elif service.startswith("bgpmesh-"):
+            if event == "instance.respawn":
+                self.bird.doubt()
+            self._stirred_at = compat.monotonic()
+            self._wake.set()
+
+    # Verify
+
+    async def _verify(self):
+        found = []
+        for part, daemon in (("tinc", self.tincd), ("bird", self.bird)):
+            try:
+                await daemon.verify(self.plan, self.membership.online)
+            except (TincError, BirdError) as error:
+                daemon.lost()
+                found.append(Problem(part + "_down", part, str(error)))
+        interface = self.membership.config.interface
+        try:
+            self._neighbours.apply(interface, self.plan.neighbours)
+        except OSError as error:
+            found.append(Problem("neighbours", interface, str(error)))
+        self._look_at_underlay()
+        try:
+            self.tincd.warm_up(self.plan)
+        except OSError:
+            pass  # no route while the interface is not up: it comes with the next look
+        patient = compat.monotonic() - self._changed_at < _PATIENCE
+        was_up = self.state in ("converged", "degraded")
+        self._problems.replace("daemons", [] if patient and not was_up else found)
+        down = found or self._problems.of("tinc") or self._problems.of("bird")
+        self._problems.replace("peers", [] if patient or down else self._peer_problems())
+        self._events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
+
+    def _look_at_underlay(self):
+        for node, seen in self.tincd.nodes.items():
+            if seen.direct and seen.address and self._underlay.get(node) != seen.address:
+                self._underlay[node] = seen.address
+                self._stale = True
+
+    def missing(self, node):
+        """What a peer that is online lacks: a text, or None when its tunnel and its session are up."""
+        session = self.bird.sessions.get(node)
+        if not self.tincd.reaches(node):
+            return "no tunnel: is its tinc port open, and are its endpoint and its clock right?"
+        if not session:
+            return "no BGP session in BIRD"
+        if session.state != "Established":
+            detail = " (%s)" % session.info if session.info else ""
+            return "its BGP session is in state %s%s" % (session.state, detail)
+        return None
+
+    def _online(self):
+        """The names of those who take part and are alive."""
+        return [node for node in self.plan.seats if node in self.membership.online]
+
+    def _peer_problems(self):
+        online = sorted(self._online())
+        lacking = [(node, self.missing(node)) for node in online if self.missing(node)]
+        if len(lacking) <= _NAMED:
+            return [Problem("peer", node, "'%s': %s" % (node, fault)) for node, fault in lacking]
+        text = "%d of the %d peers that are online are not connected, such as '%s': %s; `bgpmesh peers` lists them"
+        return [Problem("peer", "peers", text % ((len(lacking), len(online)) + lacking[0]))]
+
+    def judge(self):
+        """Works out the state from what was seen last."""
+        self.state = self._judged()
+
+    def _judged(self):
+        if self._leaving:
+            return "stopping"
+        if not self.plan or not self.membership.me:
+            return "waiting"
+        up = self.tincd.running and self.bird.running and not any([self.missing(node) for node in self._online()])
+        troubled = self._is_troubled()
+        if up and self.membership.known and not troubled and not self._stale:
+            return "converged"
+        recent = compat.monotonic() - self._changed_at < _PATIENCE
+        return "syncing" if recent and not troubled else "degraded"
+
+    def _is_troubled(self):
+        # What another member has wrong is said, but does not make this router's own state a bad one.
+        node = self.membership.config.node
+        for problem, _ in self._problems.all():
+            own = problem.subject == node or problem.subject.startswith(node + " ")
+            if own or problem.code not in _OTHERS:
+                return True
+        return False
+
+
+async def sleep(event, seconds):
+    """Sleeps until the event is set, and no longer than `seconds`; clears it."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        pass
+    event.clear()

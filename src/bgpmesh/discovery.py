@@ -1,0 +1,86 @@
+"""Who is on the LAN, by umdns (over ubus), and the registry that a neighbour with the same secret announces."""
+
+from . import compat, config, disk, lan
+from .model import STATE, Problem
+from .ubus import NOT_FOUND, UbusError
+
+_FILE = STATE + "/registry"  # the servers that were taken last, with blanks between
+
+
+class Discovery:
+    """seen: node -> lan.Sighting of the members that umdns has heard."""
+
+    def __init__(self, bus, problems, report):
+        self.seen = {}
+        self._bus = bus
+        self._problems = problems
+        self._report = report
+
+    async def look(self, secret):
+        """Asks umdns. A router without it sees nobody."""
+        try:
+            await self._bus.call("umdns", "update")
+            answer = await self._bus.call("umdns", "browse", {"service": lan.SERVICE, "array": True})
+        except UbusError as error:
+            if error.status != NOT_FOUND:
+                self._report("umdns: %s" % error)
+            answer = {}
+        self.seen = lan.sightings(answer, secret)
+
+    def take_registry(self, options):
+        """Gives a Config without `etcd` the servers of a neighbour, or those taken last. Whether there are any.
+
+        Without one it is a problem that says whose registry there would be.
+        """
+        problems = []
+        if not options.etcd:
+            options.borrowed = True
+            for node in sorted(self.seen):
+                sighting = self.seen[node]
+                if sighting.trusted and not options.etcd:
+                    options.etcd = _servers(sighting.etcd)
+                    if options.etcd:
+                        self._report("the registry is that of the neighbour '%s': %s" % (node, sighting.etcd))
+                        problems = _keep(sighting.etcd)
+            options.etcd = options.etcd or taken_last()
+        self._problems.replace("registry", problems if options.etcd else [self._missing(options.secret)])
+        return bool(options.etcd)
+
+    def elsewhere(self, options):
+        """Whether a neighbour with the same secret announces other servers than the Config has."""
+        found = [_servers(sighting.etcd) for sighting in self.seen.values() if sighting.trusted]
+        return bool(found) and options.etcd not in found
+
+    def _missing(self, secret):
+        text = "no registry: uci set bgpmesh.main.etcd=http://ADDRESS:2379"
+        others = [node for node in sorted(self.seen) if self.seen[node].etcd]
+        if others:
+            reason = "signs with another secret" if secret else "is not trusted without option 'secret'"
+            text = "no registry: '%s' on the LAN announces %s, but %s; uci set bgpmesh.main.etcd=… takes it" % (
+                others[0],
+                self.seen[others[0]].etcd,
+                reason,
+            )
+        return Problem("no_registry", "etcd", text)
+
+
+def taken_last():
+    """The servers of the registry that a neighbour announced and this router took last; [] without one."""
+    return _servers(disk.read_or_none(_FILE) or "")
+
+
+def _keep(text):
+    try:
+        disk.write(_FILE, text, 0o600)
+    except OSError as error:
+        text = "cannot keep the registry's address in %s: %s" % (STATE, compat.reason(error))
+        return [Problem("disk", "registry", text)]
+    return []
+
+
+def _servers(text):
+    """The servers in a text; [] where one is none, for it came from outside."""
+    try:
+        return [config.parse_server(word) for word in text.split()]
+    except ValueError:
+        return []

@@ -1,0 +1,382 @@
+"""The mesh's registry: who is a member, who is alive, who claimed which address.
+
+Keys under the prefix: peers/<node> holds a member's record, alive/<node> nothing, under the lease
+the node keeps, and claims/<address> the name of the node that owns the address.
+"""
+
+from .. import compat
+from ..records import MAX_LENGTH, Entry
+from .v3 import EtcdError, decode, encode
+
+_PEERS, _ALIVE, _CLAIMS = _ALL = (0, 1, 2)
+_PAGE = 16  # keys of a table in one answer: what bounds its size
+_AUDIT = 60  # polls after which all keys are compared, whatever the counts say
+_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
+
+MALFORMED = (
+    KeyError,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)  # what taking an answer apart may raise
+
+
+class _Diverged(Exception):
+    """The store is not the continuation of what was read from it before."""
+
+
+class View:
+    """What a node sees of the registry, brought up to date by polls: what both of etcd's APIs have in common.
+
+    members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node. Empty before the first
+    poll and changed in place by each; names and texts are as stored, checked by nobody, except that unusual
+    bytes in a name are written \\xNN. revision: that of the store, 0 before the first poll. endpoint: who
+    is asked. last_success: compat.monotonic() of the last good poll, or None; failures: polls that failed
+    since; error: the text of the last one's error, None after a good one. generation: grows whenever the
+    store turns out to have lost writes (wiped, restored, replaced) or this node's lease: then all of one's
+    own is to be put again.
+
+    client: a Client of the API; prefix: comes before every key; node: this node's name; ttl: seconds for which
+    it counts as alive after its last sign of life. Every coroutine here raises EtcdError.
+    """
+
+    def __init__(self, client, prefix, node, ttl):
+        self.members = {}
+        self.alive = set()
+        self.claims = {}
+        self.revision = 0
+        self.last_success = None
+        self.failures = 0
+        self.error = None
+        self.generation = 0
+        self._client = client
+        self._node = node
+        self._ttl = ttl
+        self._prefixes = [prefix + name for name in ("/peers/", "/alive/", "/claims/")]
+        self._views = (self.members, self.alive, self.claims)
+        self._cluster = None
+        self._term = 0
+        self._changed = False
+        self._renewed = 0.0  # when the lease was, by compat.monotonic()
+        self._shown = 0  # the revision from which on polls must find alive/<node>, 0 before it was put
+
+    @property
+    def endpoint(self):
+        """The endpoint that is asked, as text."""
+        return self._client.endpoint
+
+    async def poll(self):
+        """Brings the view up to date; whether anything in it changed."""
+        try:
+            await self._poll()
+        except EtcdError as error:
+            self.failures += 1
+            self.error = str(error)
+            raise
+        self.failures = 0
+        self.error = None
+        self.last_success = compat.monotonic()
+        changed = self._changed  # collected over failed polls, too
+        self._changed = False
+        return changed
+
+    def close(self):
+        """Closes the connection; the next call opens it again."""
+        self._client.close()
+
+    def _key(self, table, name):
+        return self._prefixes[table] + name
+
+    def _take(self, table, name, value, created, modified):
+        """Takes one key into the view. value: bytes, None for a record that is too long to be looked at."""
+        if table == _ALIVE:
+            changed = name not in self.alive
+            self.alive.add(name)
+        elif table == _CLAIMS:
+            owner = as_name(value)
+            changed = self.claims.get(name) != owner
+            self.claims[name] = owner
+        else:
+            old = self.members.get(name)
+            entry = self.members[name] = Entry(_text(value), created, modified)
+            changed = old is None or (old.text, old.created) != (entry.text, created)
+        self._changed = self._changed or changed
+
+    def _forget(self, view, names):
+        for name in [name for name in view if name not in names]:
+            self._changed = True
+            if view is self.alive:
+                view.remove(name)
+            else:
+                del view[name]
+
+    def _odd(self):
+        return EtcdError("protocol", "%s answers, but not like etcd" % self.endpoint)
+
+
+class Registry(View):
+    """This node's view of the registry, and its own part of it, by etcd's v3 API.
+
+    A poll is one request if nothing was deleted. client: a v3.Client.
+    """
+
+    def __init__(self, client, prefix, node, ttl):
+        super().__init__(client, prefix, node, ttl)
+        self._doubt = False  # whether the next poll is to read everything
+        self._endpoint = None  # the one that the view was last compared with
+        self._polls = 0  # since then
+        self._lease = None
+
+    async def _poll(self):
+        if self.revision and not self._doubt:
+            try:
+                await self._follow()
+                return
+            except _Diverged:
+                self.generation += 1
+                self._shown = min(self._shown, 1)
+        self._doubt = True
+        self._cluster = None
+        self.revision = (await self._read(_ALL, 0, False))[0]
+        self._doubt = False
+        self._compared()
+
+    async def _follow(self):
+        """Reads what changed since the last poll; names all keys again where counts tell of a delete."""
+        self.revision, counts = await self._read(_ALL, self.revision + 1, False)
+        self._polls += 1
+        tables = [table for table in _ALL if len(self._views[table]) != counts[table]]
+        if self._polls >= _AUDIT or self._endpoint != self.endpoint:
+            tables = _ALL
+        if tables:
+            await self._read(tables, 0, True)
+            if tables is _ALL:
+                self._compared()
+
+    def _compared(self):
+        self._endpoint = self.endpoint
+        self._polls = 0
+
+    async def _read(self, tables, since, names):
+        """Reads keys modified at revision `since` or later into the view; with 0 all, and forgets all others.
+
+        names: whether records are compared by their revisions instead of fetched. Returns the store's
+        revision and {table: number of keys}; raises _Diverged. Page by page, so a table is never in
+        memory twice; keys put meanwhile have later revisions: they come with the next poll.
+        """
+        pending = [(table, self._prefixes[table]) for table in tables]
+        limit = _PAGE
+        bare = names
+        revision = 0
+        counts = {}
+        seen = [set(), set(), set()]
+        while pending:
+            asked = pending if limit > 1 else pending[:1]
+            try:
+                answer = await self._range(asked, since, limit, bare)
+            except EtcdError as error:
+                if error.kind != "limit" or bare:
+                    raise
+                bare = limit == 1  # then this one record is too long: it is stepped over
+                limit = 1
+                continue
+            try:
+                revision = revision or self._check(answer["header"])
+                pending = pending[len(asked) :]
+                for place, (table, _) in enumerate(asked):
+                    part = answer["responses"][place]["response_range"]
+                    counts.setdefault(table, int(part.get("count", 0)))
+                    for item in part.get("kvs", ()):
+                        key = decode(item["key"])
+                        name = as_name(key[len(self._prefixes[table].encode()) :])
+                        if not since:
+                            seen[table].add(name)
+                        # One that was put since, in front of the one to step over, comes with the next poll.
+                        if names or not bare or int(item["mod_revision"]) <= revision:
+                            self._take_item(table, name, item, names, bare)
+                    if part.get("more"):
+                        pending.append((table, key + b"\0"))
+            except MALFORMED:
+                raise self._odd()
+            bare = names
+        if not since:
+            for table in tables:
+                self._forget(self._views[table], seen[table])
+        return revision, counts
+
+    async def _range(self, asked, since, limit, bare):
+        operations = []
+        for table, key in asked:
+            span = {"key": encode(key), "range_end": encode(self._prefixes[table][:-1] + "0"), "limit": limit}
+            if since:
+                span["min_mod_revision"] = since
+            if bare and table == _PEERS:
+                span["keys_only"] = True
+            operations.append({"request_range": span})
+        return await self._client.call("/v3/kv/txn", {"success": operations}, ", ".join(self._prefixes))
+
+    def _check(self, header):
+        """The revision in an answer's header. _Diverged where it is not a later one of the same store."""
+        cluster = header["cluster_id"]
+        revision = int(header["revision"])
+        term = int(header["raft_term"])
+        if self._cluster and (cluster != self._cluster or revision < self.revision or term < self._term):
+            raise _Diverged
+        self._cluster = cluster
+        self._term = term
+        return revision
+
+    def _take_item(self, table, name, item, names, bare):
+        """Takes one key of an answer into the view."""
+        created, modified = int(item["create_revision"]), int(item["mod_revision"])
+        value = item.get("value", "")
+        if table == _PEERS:
+            if names:
+                old = self.members.get(name)
+                if modified <= self.revision and (old is None or old.modified != modified):
+                    raise _Diverged
+                return
+            if bare or len(value) // 4 * 3 - 2 > MAX_LENGTH:
+                self._take(table, name, None, created, modified)
+                return
+        self._take(table, name, decode(value), created, modified)
+
+    async def keep_alive(self):
+        """Keeps this node alive: to be called after every poll. True when the lease is a new one.
+
+        Renews the lease when a quarter of it has passed (polls come every third), and puts
+        alive/<node> again where a poll did not find it.
+        """
+        if self._lease and compat.monotonic() - self._renewed >= self._ttl / 4:
+            await self._renew()
+        if self._lease and (not self._shown or (self.revision >= self._shown and self._node not in self.alive)):
+            await self._show()
+        if self._lease:
+            return False
+        now = compat.monotonic()
+        self._lease = await self._ask("/v3/lease/grant", {"TTL": self._ttl}, "a lease", lambda answer: answer["ID"])
+        self._renewed = now
+        await self._show()
+        return True
+
+    async def _renew(self):
+        now = compat.monotonic()
+        request = {"ID": self._lease}
+        left = await self._ask(
+            "/v3/lease/keepalive", request, "the lease", lambda answer: int(answer["result"].get("TTL", 0))
+        )
+        if left > 0:
+            self._renewed = now
+        else:
+            self._lose()
+
+    async def _show(self):
+        try:
+            self._shown = await self._put(self._key(_ALIVE, self._node), "", self._lease)
+        except EtcdError as error:
+            if error.kind != "lease":
+                raise
+            self._lose()
+
+    def _lose(self):
+        self._lease = None
+        self._shown = 0
+        self._doubt = True
+        self.generation += 1
+
+    async def put_record(self, text):
+        """Puts this node's record."""
+        await self._put(self._key(_PEERS, self._node), text)
+
+    async def claim(self, address):
+        """Claims the address where nobody has; returns the node that owns it."""
+        key = self._key(_CLAIMS, address)
+        absent = {"key": encode(key), "target": "CREATE", "result": "EQUAL", "create_revision": 0}
+        return await self._own(key, absent)
+
+    async def steal(self, address, owner):
+        """Takes over the claim on the address where `owner` still holds it; whether this node owns it now."""
+        key = self._key(_CLAIMS, address)
+        return await self._own(key, _holds(key, owner)) == self._node
+
+    async def release(self, address):
+        """Gives up the claim on the address where it is this node's."""
+        key = self._key(_CLAIMS, address)
+        await self._txn([_holds(key, self._node)], [_deletion(key)], [], key)
+
+    async def leave(self):
+        """Takes this node out of the registry: its record, claims and sign of life."""
+        if not self.revision:
+            await self.poll()
+        keys = (self._key(_PEERS, self._node), self._key(_ALIVE, self._node))
+        await self._txn([], [_deletion(key) for key in keys], [], ", ".join(keys))
+        for address in sorted(self.claims):
+            if self.claims[address] == self._node:
+                await self.release(address)
+        if self._lease:
+            try:
+                await self._client.call("/v3/lease/revoke", {"ID": self._lease}, "the lease")
+            except EtcdError as error:
+                if error.kind != "lease":
+                    raise
+        self._lease = None
+        self._shown = 0
+
+    async def _put(self, key, value, lease=0):
+        """Puts a key; the revision at which."""
+        request = {"key": encode(key), "value": encode(value), "lease": lease}
+        return await self._ask("/v3/kv/put", request, key, lambda answer: int(answer["header"]["revision"]))
+
+    async def _own(self, key, condition):
+        """Puts this node's name under the key where the condition holds; returns the key's value then."""
+
+        def owner(answer):
+            if answer.get("succeeded"):
+                return self._node
+            found = answer["responses"][0]["response_range"].get("kvs")
+            return as_name(decode(found[0].get("value", ""))) if found else None
+
+        put = {"request_put": {"key": encode(key), "value": encode(self._node)}}
+        return await self._txn([condition], [put], [{"request_range": {"key": encode(key)}}], key, owner)
+
+    async def _txn(self, compare, success, failure, subject, take=len):
+        request = {"compare": compare, "success": success, "failure": failure}
+        return await self._ask("/v3/kv/txn", request, subject, take)
+
+    async def _ask(self, path, request, subject, take):
+        """take(answer) for the answer to a request."""
+        answer = await self._client.call(path, request, subject)
+        try:
+            return take(answer)
+        except MALFORMED:
+            raise self._odd()
+
+
+def _holds(key, node):
+    return {"key": encode(key), "target": "VALUE", "result": "EQUAL", "value": encode(node)}
+
+
+def _deletion(key):
+    return {"request_delete_range": {"key": encode(key)}}
+
+
+def _text(value):
+    """The text of a record (bytes), or None where it is none, no UTF-8 or too long."""
+    try:
+        return value.decode() if value is not None and len(value) <= MAX_LENGTH else None
+    except UnicodeError:
+        return None
+
+
+def as_name(data):
+    """Bytes of a key as text of bounded length; no two become the same."""
+    if len(data) > 255:
+        return "\\l" + compat.sha256(data)
+    try:
+        text = data.decode()
+        if not text.strip(_PLAIN):
+            return text
+    except UnicodeError:
+        pass
+    return "".join([chr(byte) if 32 < byte < 127 and byte != 92 else "\\x%02x" % byte for byte in data])

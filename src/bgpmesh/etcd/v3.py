@@ -1,0 +1,237 @@
+"""etcd's v3 API through its JSON gateway: etcd 3.4 and later.
+
+A request is a JSON object posted to /v3/…, named and built as in etcd's rpc.proto. Keys and values
+are base64, 64-bit integers are strings, and fields that are zero or empty are left out.
+"""
+
+import asyncio
+import binascii
+import json
+
+from .. import compat
+from .http import Connection, HttpError
+
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+# What another member of the cluster may do better.
+_ELSEWHERE = ("refused", "unreachable", "timeout", "closed", "tls", "protocol", "leader", "server")
+
+
+class EtcdError(Exception):
+    """A request to etcd that failed; the text says what was asked of whom, and what to do.
+
+    kind: "refused", "unreachable", "timeout", "closed", "tls", "protocol" (not etcd), "limit" (answer too
+    large), "auth", "permission", "leader" (none), "space" (database full), "lease" (unknown), "server"
+    (5xx) or "request" (any other refusal).
+    """
+
+    def __init__(self, kind, text):
+        super().__init__(text)
+        self.kind = kind
+
+
+class Cluster:
+    """The endpoints of an etcd cluster, asked in turn; what the clients of v3 and v2 have in common.
+
+    endpoints: list of `http://host:port` or `https://host:port`; the one that answered last is asked
+    first. user, password: for clusters with authentication. ca_file (default: the system's), cert_file,
+    key_file: PEM files for https. timeout: seconds for one call in all. limit: bytes of an answer.
+    """
+
+    def __init__(
+        self,
+        endpoints,
+        user=None,
+        password=None,
+        ca_file=None,
+        cert_file=None,
+        key_file=None,
+        timeout=5,
+        limit=1 << 18,
+    ):
+        self._endpoints = [item for place, item in enumerate(endpoints) if item not in endpoints[:place]]
+        self.endpoint = self._endpoints[0]
+        self._user = user
+        self._password = password or ""
+        self._files = (ca_file or SYSTEM_CA, cert_file, key_file)
+        self._timeout = timeout
+        self._limit = limit
+        self._context = None
+        self._connection = None
+        self._lock = asyncio.Lock()
+
+    def close(self):
+        """Closes the connection; the next call opens it again."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    async def _in_turn(self, attempt):
+        """What `await attempt(deadline)` returns; deadline by compat.monotonic(). Raises EtcdError.
+
+        After a failure that a single member may cause, the next endpoint is asked: what is left of the
+        time now, or else in the next call.
+        """
+        async with self._lock:
+            deadline = compat.monotonic() + self._timeout
+            failures = []
+            while True:
+                try:
+                    return await attempt(deadline)
+                except EtcdError as error:
+                    if error.kind not in _ELSEWHERE:
+                        raise
+                    failures.append(error)
+                self._turn()
+                if len(failures) == len(self._endpoints) or compat.monotonic() > deadline - 0.1:
+                    raise EtcdError(failures[0].kind, "; ".join([str(error) for error in failures]))
+
+    def _turn(self):
+        self.close()
+        following = self._endpoints.index(self.endpoint) + 1
+        self.endpoint = self._endpoints[following % len(self._endpoints)]
+
+    def _tls_context(self):
+        """The TLS context for the endpoint, None where it is http."""
+        if self.endpoint.startswith("https:") and not self._context:
+            try:
+                self._context = compat.tls_context(*self._files)
+            except (OSError, ValueError) as error:
+                raise EtcdError(
+                    "tls",
+                    "certificates for %s (%s): %s" % (self.endpoint, ", ".join(filter(None, self._files)), error),
+                )
+        return self._context if self.endpoint.startswith("https:") else None
+
+    def _connect(self):
+        return Connection(*_split(self.endpoint), self._tls_context(), self._limit)
+
+
+class Client(Cluster):
+    """A client of an etcd cluster, with one connection to one of its members at a time."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._token = None  # "" where the cluster does not authenticate
+
+    async def call(self, path, request, subject=""):
+        """Posts the request (a dict) to the path; returns the answer, a dict. Raises EtcdError.
+
+        subject: which keys it is about, for the text of an error. May be sent more than once, so the
+        request must bear that.
+        """
+        return await self._in_turn(lambda deadline: self._call(path, request, subject, deadline))
+
+    async def _call(self, path, request, subject, deadline):
+        if self._user and self._token is None:
+            await self._authenticate(deadline)
+        try:
+            return await self._post(path, request, subject, deadline)
+        except EtcdError as error:
+            if error.kind != "auth" or not self._user:
+                raise
+        # Tokens end, after five minutes without use or when the server restarts.
+        await self._authenticate(deadline)
+        return await self._post(path, request, subject, deadline)
+
+    async def _authenticate(self, deadline):
+        self._token = ""
+        try:
+            answer = await self._post(
+                "/v3/auth/authenticate", {"name": self._user, "password": self._password}, "", deadline
+            )
+            self._token = answer.get("token", "")
+        except EtcdError as error:
+            if "not enabled" not in str(error):
+                self._token = None
+                raise
+
+    async def _post(self, path, request, subject, deadline):
+        # Without this header a member that lost its cluster keeps the request until it times out.
+        headers = "Grpc-Metadata-hasleader: true\r\n"
+        if self._token:
+            headers += "Authorization: %s\r\n" % self._token
+        if not self._connection:
+            self._connection = self._connect()
+        left = max(0.001, deadline - compat.monotonic())
+        try:
+            body = json.dumps(request, separators=(",", ":")).encode()
+            status, body = await self._connection.post(path, body, headers, left)
+            answer = json.loads(body)
+        except HttpError as error:
+            text = str(error)
+            if error.kind == "closed" and text.endswith("without an answer") and "https:" not in self.endpoint:
+                text += "; if it expects TLS, write https:// before its name"
+            raise EtcdError(error.kind, text)
+        except MemoryError:
+            raise EtcdError("limit", "%s answered with more than there is memory for" % self.endpoint)
+        except (ValueError, RuntimeError):  # RuntimeError: nested deeper than the stack
+            answer = None
+        if isinstance(answer, dict):
+            if status == 200 and ("header" in answer or "result" in answer):
+                return answer
+            error = answer.get("error")
+            if isinstance(error, dict):  # that of a streaming call, which has status 200
+                status = error.get("http_code", 500)
+                answer = error
+            text = str(answer.get("message") or answer.get("error") or "")
+        else:
+            text = ""
+        raise self._error(status, text, body, path, subject)
+
+    def _error(self, status, text, body, path, subject):
+        """The EtcdError for an answer with this status and message."""
+        where = "etcd at %s" % self.endpoint
+        if "permission denied" in text:
+            return EtcdError(
+                "permission",
+                "%s: user '%s' has no permission for %s: grant its role that" % (where, self._user, subject or path),
+            )
+        if "user name is empty" in text and not self._user:
+            return EtcdError("auth", "%s asks for a user: set 'etcd_user' and 'etcd_password'" % where)
+        if "authentication failed" in text:
+            return EtcdError("auth", "%s: user '%s' or its password is wrong" % (where, self._user))
+        if status == 401 or "auth token" in text or "auth store is old" in text or "user name is empty" in text:
+            return EtcdError("auth", "%s: %s" % (where, text))
+        if "lease not found" in text:
+            return EtcdError("lease", "%s: %s" % (where, text))
+        if "leader" in text or "request timed out" in text:
+            return EtcdError("leader", "%s: no majority of its members is up and connected (%s)" % (where, text))
+        if "space exceeded" in text:
+            return EtcdError("space", "%s is full (%s): compact, defragment and disarm its alarm" % (where, text))
+        if b"HTTP request to an HTTPS server" in body:
+            return EtcdError("tls", "%s expects TLS: write https:// before its name" % where)
+        if body.startswith(b"CommonName"):
+            return EtcdError(
+                "tls", "%s refuses certificates with a common name: 'cert_file' must be one without" % where
+            )
+        if not text or text == "Not Found":
+            shown = body[:60].decode() if _is_text(body[:60]) else repr(body[:60])
+            what = "status %d, %s" % (status, shown.strip() or "and nothing more")
+            if status >= 500:
+                return EtcdError("server", "%s answered with %s" % (where, what))
+            return EtcdError("protocol", "%s is not etcd 3.4 or later: %s has %s" % (where, path, what))
+        kind = "server" if status >= 500 or status == 429 else "request"
+        return EtcdError(kind, "%s refused %s: %s (status %d)" % (where, subject or path, text, status))
+
+
+def encode(data):
+    """A key or value (str or bytes) as the gateway takes it."""
+    return binascii.b2a_base64(data.encode() if isinstance(data, str) else data)[:-1].decode()
+
+
+def decode(text):
+    """The bytes of a key or value that the gateway gave. Raises ValueError."""
+    return binascii.a2b_base64(text)
+
+
+def _is_text(data):
+    return all(32 <= byte < 127 or byte in b"\r\n\t" for byte in data)
+
+
+def _split(endpoint):
+    """(host, port) of `http[s]://host:port`."""
+    rest = endpoint.rpartition("://")[2].rstrip("/")
+    host, colon, port = rest.rpartition(":")
+    if not colon or "]" in port:
+        host, port = rest, "2379"
+    return host.strip("[]"), int(port)

@@ -1,0 +1,69 @@
+"""The kernel's neighbour table for the overlay: the members' hardware addresses, set rather than asked for.
+
+Asking (ARP, neighbour discovery) is a broadcast that every member receives, and the kernel keeps
+only 1024 answers by default. Over rtnetlink (RFC 3549, rtnetlink(7)), because busybox' ip cannot.
+"""
+
+import socket
+import struct
+
+from . import address, disk
+
+_NETLINK = 16  # AF_NETLINK
+_NEW, _DELETE = 28, 29  # RTM_NEWNEIGH, RTM_DELNEIGH
+_FLAGS = 0x505  # NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE
+_PERMANENT = 0x80  # NUD_PERMANENT
+_FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
+
+
+class Neighbours:
+    """The entries that this process made for one interface."""
+
+    def __init__(self):
+        self._index = None
+        self._made = {}
+
+    def apply(self, interface, wanted):
+        """Makes the entries `wanted`: address -> hardware address, both as text. Those made before and not wanted go.
+
+        Does nothing while the interface is not up, for the kernel forgets them when it gets its own
+        address; makes all anew for a new interface of that name. Raises OSError.
+        """
+        folder = "/sys/class/net/" + interface
+        flags = disk.read_or_none(folder + "/flags")
+        index = int(disk.read_or_none(folder + "/ifindex") or 0) if flags and int(flags, 16) & 1 else None
+        if index != self._index:
+            self._index = index
+            self._made = {}
+        if index is None or self._made == wanted:
+            return
+        sock = socket.socket(_NETLINK, socket.SOCK_RAW)
+        try:
+            for ip in sorted(wanted):
+                if self._made.get(ip) != wanted[ip]:
+                    _ask(sock, _NEW, index, ip, wanted[ip])
+                    self._made[ip] = wanted[ip]
+            for ip in sorted(self._made):
+                if ip not in wanted:
+                    _ask(sock, _DELETE, index, ip, self._made.pop(ip))
+        finally:
+            sock.close()
+
+
+def message(kind, index, ip, hardware):
+    """The netlink message that makes or deletes an entry: header, ndmsg, NDA_DST and NDA_LLADDR."""
+    family, number = address.parse(ip)
+    destination = bytes([number >> shift & 255 for shift in range(address.BITS[family] - 8, -8, -8)])
+    link = bytes([int(part, 16) for part in hardware.split(":")])
+    body = struct.pack("BxxxiHBB", _FAMILIES[family], index, _PERMANENT, 0, 0)
+    body += struct.pack("HH", 4 + len(destination), 1) + destination
+    body += struct.pack("HH", 4 + len(link), 2) + link + bytes(-len(link) % 4)
+    return struct.pack("IHHII", 16 + len(body), kind, _FLAGS, 0, 0) + body
+
+
+def _ask(sock, kind, index, ip, hardware):
+    sock.send(message(kind, index, ip, hardware))
+    answer = sock.recv(4096)
+    fault = -struct.unpack_from("i", answer, 16)[0]
+    if fault and not (kind == _DELETE and fault == 2):
+        raise OSError(fault, "the kernel does not take %s as neighbour" % ip)

@@ -1,0 +1,149 @@
+"""The plan: from what was observed to what should be. A pure function; applying it is agent.py's."""
+
+from . import address, compat, lan, records, roster
+from .bird import render as bird_render
+from .model import RUN, Problem, Text
+from .tinc import graph
+from .tinc import render as tinc_render
+
+TINC = RUN + "/tinc"
+TINC_PID = RUN + "/tinc.pid"
+TINC_LOG = RUN + "/tinc.log"
+BIRD_CONF = RUN + "/bird.conf"
+BIRD_SOCKET = RUN + "/bird.ctl"
+
+
+class Plan:
+    """What should be.
+
+    node: this router's name. port: tincd's. tinc: the files of tincd's folder, tinc.render.Files. bird:
+    bird.conf as a Text. services: procd service -> its instances, as `ubus call service set` takes them. seats: node ->
+    Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
+    to dial; dialled: these, and those it holds on to. neighbours: overlay address -> hardware address of the
+    members that set theirs as this router does. announced: the prefixes that this router announces. problems:
+    what kept things out of the plan.
+    """
+
+    def __init__(self, node, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems):
+        self.node = node
+        self.port = port
+        self.tinc = tinc
+        self.bird = bird
+        self.services = services
+        self.seats = seats
+        self.share = share
+        self.dialled = dialled
+        self.neighbours = neighbours
+        self.announced = announced
+        self.problems = problems
+
+
+def make(config, me, members, claims, online, underlay, held, tinc_version):
+    """The Plan of one router.
+
+    config: its Config; me: its own Member; members: the other Members; claims: address -> node;
+    online: names of the members that are alive; underlay: node -> address that its tunnel is seen
+    to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1".
+    """
+    seats, problems = roster.seat(members + [me], claims, _reserved(members + [me], me.prefixes, underlay))
+    mine = seats.pop(me.node, None)
+    announced = mine.prefixes if mine else []
+    peers = list(seats.values()) if mine else []
+    others = [peer.member for peer in peers]
+    # A large mesh leans on the members that are there; which ones those are, all see alike.
+    candidates = [member for member in others if member.node in online]
+    if len(others) < graph.FULL_MESH or not candidates:
+        candidates = others
+    share = graph.dials(me.node, candidates + [me])
+    # A tunnel that is no longer this router's to dial is let go late, or each join would cut some.
+    dialled = sorted(set(share) | set([peer.node for peer in others if peer.node in held and peer.endpoint]))
+    files = tinc_render.Files(config, me, others, dialled, tinc_version)
+    return Plan(
+        me.node,
+        config.port,
+        files,
+        Text(lambda: bird_render.conf(config, me, announced, peers)),
+        _services(files, tinc_version, lan.announcement(config, me)),
+        {peer.member.node: peer for peer in peers},
+        share,
+        dialled,
+        _neighbours(others),
+        announced,
+        problems,
+    )
+
+
+def _neighbours(members):
+    found = {}
+    for member in members:
+        if member.version:  # a member of another make has an address of its own making
+            hardware = tinc_render.hardware_address(member.node)
+            found[member.ip] = hardware
+            if member.ip6:
+                found[member.ip6] = hardware
+    return found
+
+
+def local_prefixes(config, found):
+    """What this router announces of the prefixes found on its interfaces and set in its options.
+
+    found: Prefixes of the interfaces in option `announce`. Returns (sorted Prefixes, Problems).
+    """
+    kept = {}
+    problems = []
+    for prefix in found + config.prefix:
+        if prefix.family == 6 and not config.network6:
+            continue
+        fault = records.unusable(prefix, config)
+        if fault:
+            problems.append(Problem("prefix_unusable", str(prefix), "%s is not announced: %s" % (prefix, fault)))
+        else:
+            kept[str(prefix)] = prefix
+    return sorted(kept.values(), key=lambda prefix: prefix.key()), problems
+
+
+def _reserved(members, own, underlay):
+    found = {}
+    for member in members:
+        hosts = [member.endpoint[0]] if member.endpoint else []
+        if member.node in underlay:
+            hosts.append(underlay[member.node])
+        for host in hosts:
+            try:
+                prefix = address.host_prefix(address.parse(host))
+            except ValueError:
+                continue  # a name: its address is known once the tunnel is up
+            # A tunnel from within our own networks is no reason to withdraw them.
+            if host == hosts[-1] and member.node in underlay and any([one.covers(prefix) for one in own]):
+                continue
+            found[host] = (prefix, "the endpoint of '%s'" % member.node)
+    return [found[host] for host in sorted(found)]
+
+
+def _services(files, tinc_version, announcement):
+    # procd restarts an instance whose definition changed: what tincd only reads at its start is in it.
+    start_only = [line for line in files["tinc.conf"][0].split("\n") if not line.startswith("ConnectTo")]
+    digest = compat.sha256("\n".join(start_only + [files["tinc-up"][0]]).encode())[:16]
+    tincd = ["/usr/sbin/tincd", "-D", "-c", TINC, "--pidfile=" + TINC_PID]
+    if tinc_version == "1.0":
+        tincd.append("--logfile=" + TINC_LOG)
+    bird = ["/usr/sbin/bird", "-f", "-c", BIRD_CONF, "-s", BIRD_SOCKET, "-P", RUN + "/bird.pid"]
+    return {
+        "bgpmesh-tinc": _instance("tincd", tincd, {"BGPMESH": digest}, announcement),
+        "bgpmesh-bird": _instance("bird", bird, {}),
+    }
+
+
+def _instance(name, command, env, data=None):
+    # Respawn after a second, and never give up (a retry of 0).
+    instance = {
+        "command": command,
+        "env": env,
+        "respawn": ["3600", "1", "0"],
+        "term_timeout": 10,
+        "stdout": True,
+        "stderr": True,
+    }
+    if data:
+        instance["data"] = data  # procd takes other data over without a restart
+    return {name: instance}

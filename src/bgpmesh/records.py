@@ -1,0 +1,295 @@
+"""The member record: what a router says of itself in etcd, as text and as a value.
+
+The text is one JSON object. With a network secret it ends in `,"sig":"hmac-sha256:<hex>"}`, where
+the HMAC covers the record's key in etcd, a newline, and the text before the signature closed with
+`}`: the bytes as they are stored, because two JSON writers seldom agree on the bytes of one value.
+"""
+
+import binascii
+import json
+
+from . import address, compat
+
+MAX_LENGTH = 16384
+MAX_PREFIXES = 256
+_LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
+_SIGNATURE = ',"sig":"hmac-sha256:'
+_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
+
+
+class RecordError(ValueError):
+    """A record that cannot be used; the text says what was found and what would be right."""
+
+
+class Member:
+    """A router of the mesh, as its record describes it.
+
+    node: its name. ip, ip6: overlay addresses as text (ip6 may be None). key: RSA public key (PEM)
+    or None; ed25519: tinc 1.1's public key or None; at least one is there. endpoint: (host, port),
+    or None for a router that others cannot dial. asn, router_id: BGP's. prefixes: announced
+    prefixes, sorted. serial: grows with every change of the record. version: of its agent.
+    created: etcd's create revision of the record, by which the first to announce a prefix keeps it.
+    """
+
+    def __init__(self, node, ip, ip6, key, ed25519, endpoint, asn, router_id, prefixes, serial, version, created=0):
+        self.node = node
+        self.ip = ip
+        self.ip6 = ip6
+        self.key = key
+        self.ed25519 = ed25519
+        self.endpoint = endpoint
+        self.asn = asn
+        self.router_id = router_id
+        self.prefixes = prefixes
+        self.serial = serial
+        self.version = version
+        self.created = created
+
+
+class Entry:
+    """A record as etcd has it. created, modified: revisions of its key's creation and last put."""
+
+    def __init__(self, text, created, modified):
+        self.created = created
+        self.modified = modified
+        self._text = text
+        self._source = None  # (Member, key, secret) that the text can be made from
+
+    @property
+    def text(self):
+        """As stored; None where it is no UTF-8 or longer than MAX_LENGTH."""
+        return encode(*self._source) if self._source else self._text
+
+    def slim(self, member, key, secret):
+        """Lets go of the text where its Member gives the same: of a large mesh it is half of the memory."""
+        if self._text is not None and self._text == encode(member, key, secret):
+            self._source = member, key, secret
+            self._text = None
+
+
+def is_name(text):
+    """Whether a text is a node name: one to 63 letters, digits and underscores (tinc's own rule)."""
+    return 0 < len(text) <= 63 and not text.strip(_NAME)
+
+
+def encode(member, key=None, secret=None):
+    """The record of a Member as text, signed for the etcd key `key` where there is a secret."""
+    fields = (
+        ("ip", member.ip),
+        ("ip6", member.ip6 or ""),
+        ("key", member.key or ""),
+        ("ed25519", member.ed25519 or ""),
+        ("endpoint", address.endpoint_text(member.endpoint) if member.endpoint else ""),
+        ("asn", member.asn),
+        ("router_id", member.router_id),
+        ("prefixes", [str(prefix) for prefix in member.prefixes]),
+        ("serial", member.serial),
+        ("version", member.version),
+    )
+    text = "{" + ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields]) + "}"
+    if secret:
+        text = text[:-1] + _SIGNATURE + _sign(text, key, secret) + '"}'
+    return text
+
+
+def decode(node, text, config, key=None, created=0):
+    """The Member that a record describes.
+
+    node: the name in the record's etcd key `key`; text: the record as stored; config: this router's
+    Config, for the overlay's networks, the defaults and the secret. Raises RecordError.
+    """
+    if not is_name(node):
+        raise RecordError("the name is not one to 63 letters, digits and underscores")
+    if text is None or len(text) > MAX_LENGTH:
+        raise RecordError("the record is longer than %d bytes" % MAX_LENGTH)
+    if config.secret:
+        text = _verify(text, key, config.secret)
+    fields = _parse(text)
+    asn = _number(fields, "asn", config.asn)
+    if not 0 < asn < 4294967295:
+        raise RecordError("'asn' is %d: not from 1 to 4294967294" % asn)
+    ip = _overlay_address(fields, config)
+    ip6 = _overlay_address6(fields, config)
+    endpoint = _text(fields, "endpoint", "Endpoint")
+    member = Member(
+        node,
+        ip,
+        ip6,
+        _rsa_key(_text(fields, "key", "Key")),
+        _ed25519_key(_text(fields, "ed25519")),
+        _endpoint(endpoint) if endpoint else None,
+        asn,
+        _router_id(_text(fields, "router_id"), ip),
+        _prefixes(fields, config),
+        _number(fields, "serial", 0),
+        _text(fields, "version")[:32],
+        created,
+    )
+    if not member.key and not member.ed25519:
+        raise RecordError("there is neither 'key' nor 'ed25519'")
+    return member
+
+
+def _sign(text, key, secret):
+    return compat.hmac_sha256(secret.encode(), (key + "\n" + text).encode())
+
+
+def _verify(text, key, secret):
+    body, found, signature = text.rpartition(_SIGNATURE)
+    if not found:
+        raise RecordError("the record is not signed, and this network has a secret")
+    body += "}"
+    if signature != _sign(body, key, secret) + '"}':
+        raise RecordError("the signature is wrong: signed with another secret, or changed since")
+    return body
+
+
+def _parse(text):
+    try:
+        fields = json.loads(text)
+    except (ValueError, RuntimeError):  # RuntimeError: nested deeper than the stack
+        raise RecordError("the record is not JSON")
+    if not isinstance(fields, dict) or not _is_closed(text):
+        raise RecordError("the record is not a whole JSON object")
+    return fields
+
+
+def _is_closed(text):
+    # MicroPython's json takes a truncated object for a whole one. Every second part is outside of quotes.
+    parts = text.replace("\\\\", "").replace('\\"', "").split('"')
+    outside = "".join(parts[::2])
+    opened = outside.count("{") + outside.count("[")
+    return len(parts) % 2 == 1 and opened == outside.count("}") + outside.count("]")
+
+
+def _text(fields, name, earlier=None):
+    value = fields.get(name, fields.get(earlier))
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RecordError("'%s' is not a text" % name)
+    return value
+
+
+def _number(fields, name, default):
+    value = fields.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
+        raise RecordError("'%s' is not a whole number from 0 to %d" % (name, _LARGEST))
+    return value
+
+
+def _overlay_address(fields, config):
+    text = _text(fields, "ip", "IP").split("/")[0]  # the earlier daemon wrote 10.0.0.1/24
+    try:
+        found = address.parse(text)
+    except ValueError:
+        raise RecordError("'ip' is %s: not an IPv4 address" % shown(text))
+    if not config.network.is_host(found):
+        raise RecordError("'ip' is '%s': not a host's address in %s" % (text, config.network))
+    return text
+
+
+def _overlay_address6(fields, config):
+    text = _text(fields, "ip6")
+    if not text or not config.network6:
+        return None
+    try:
+        found = address.parse(text)
+    except ValueError:
+        raise RecordError("'ip6' is %s: not an IPv6 address" % shown(text))
+    if not config.network6.is_host(found):
+        raise RecordError("'ip6' is '%s': not a host's address in %s" % (text, config.network6))
+    return address.text(*found)
+
+
+def _router_id(text, ip):
+    if not text or text == ip:
+        return ip
+    try:
+        family, number = address.parse(text)
+    except ValueError:
+        family, number = 0, 0
+    if family != 4 or not number:
+        raise RecordError("'router_id' is %s: not an IPv4 address" % shown(text))
+    return text
+
+
+def _endpoint(text):
+    try:
+        return address.parse_endpoint(text, 655)
+    except ValueError as error:
+        raise RecordError("'endpoint' is %s: %s" % (shown(text), error))
+
+
+def _prefixes(fields, config):
+    texts = fields.get("prefixes", [])
+    if not isinstance(texts, list) or len(texts) > MAX_PREFIXES:
+        raise RecordError("'prefixes' is not a list of at most %d" % MAX_PREFIXES)
+    found = {}
+    for text in texts:
+        if not isinstance(text, str):
+            raise RecordError("'prefixes' has an item that is not a text")
+        try:
+            prefix = address.parse_prefix(text)
+        except ValueError as error:
+            raise RecordError("prefix %s: %s" % (shown(text), error))
+        fault = unusable(prefix, config)
+        if fault:
+            raise RecordError("prefix %s: %s" % (shown(text), fault))
+        found[str(prefix)] = prefix
+    return sorted(found.values(), key=lambda prefix: prefix.key())
+
+
+def unusable(prefix, config):
+    """Why a prefix may be announced by nobody in this network; None when it may."""
+    if prefix.length == 0:
+        return "a default route is never announced"
+    if prefix.overlaps(config.network) or config.network6 and prefix.overlaps(config.network6):
+        return "it overlaps the overlay's own network"
+    if prefix.is_special():
+        return "loopback, link-local and multicast are never announced"
+    return None
+
+
+def _rsa_key(text):
+    if not text:
+        return None
+    lines = text.strip().replace("\r", "").split("\n")
+    kind = lines[0].replace("-----BEGIN ", "").replace("-----", "")
+    body = "".join(lines[1:-1])
+    if (
+        kind not in ("RSA PUBLIC KEY", "PUBLIC KEY")
+        or lines[0] != "-----BEGIN %s-----" % kind
+        or lines[-1] != "-----END %s-----" % kind
+        or body.rstrip("=").strip(_BASE64)
+    ):
+        raise RecordError("'key' is not an RSA public key in PEM form")
+    try:
+        size = len(binascii.a2b_base64(body))
+    except ValueError:
+        raise RecordError("'key' is not an RSA public key in PEM form")
+    if not 256 < size < 2100:
+        raise RecordError("'key' is not an RSA key of 2048 to 16384 bits")
+    # One shape for all, so that equal keys give equal files.
+    return "\n".join([lines[0]] + [body[at : at + 64] for at in range(0, len(body), 64)] + [lines[-1]])
+
+
+def _ed25519_key(text):
+    if not text:
+        return None
+    if len(text) != 43 or text.strip(_BASE64):
+        raise RecordError("'ed25519' is not an Ed25519 public key in tinc's form")
+    return text
+
+
+def shown(value):
+    """Somebody else's value in quotes, short and harmless, for a message."""
+    return "'%s'" % plain(value)
+
+
+def plain(value):
+    """The same without quotes: printable ASCII, and 63 characters of it at most, as many as a name has."""
+    text = str(value)
+    clean = "".join([character if " " <= character < "\x7f" else "?" for character in text[:63]])
+    return clean + ("…" if len(text) > 63 else "")

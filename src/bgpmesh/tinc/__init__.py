@@ -1,0 +1,1 @@
+"""tinc: who dials whom, its files, its keys, and the daemon."""

@@ -1,0 +1,191 @@
+"""A running tincd: what it knows, and reload. Version 1.1 by its control socket, 1.0 by signals and log."""
+
+import asyncio
+import errno
+
+from .. import compat, disk, stream
+
+TIMEOUT = 5
+
+
+class TincError(Exception):
+    """tincd could not be asked, or refused; the text says which."""
+
+
+class Node:
+    """A node as tincd sees it.
+
+    reachable: whether there is a path; keyed: whether packets can be encrypted for it (None where
+    unknown); direct: whether its tunnel is dialled or dialled-in, not by way of another; address:
+    where its packets come from, or None; rtt: UDP round trip in milliseconds, or None.
+    """
+
+    def __init__(self, reachable, keyed, direct, address, rtt):
+        self.reachable = reachable
+        self.keyed = keyed
+        self.direct = direct
+        self.address = address
+        self.rtt = rtt
+
+
+async def version():
+    """ "1.0" or "1.1": which tincd this router has. Raises OSError where there is none."""
+    status, output = await compat.run(["/usr/sbin/tincd", "--version"], TIMEOUT)
+    words = output.decode().split()
+    if status or len(words) < 3 or words[:2] != ["tinc", "version"]:
+        raise OSError(errno.ENOENT, "tincd --version says %s" % output[:60])
+    return "1.0" if words[2].startswith("1.0") else "1.1"
+
+
+class Socket:
+    """tincd 1.1's control socket, beside its pid file (source: tinc's control_common.h)."""
+
+    def __init__(self, pid_file):
+        self._pid_file = pid_file
+
+    async def nodes(self):
+        """name -> Node. Raises TincError."""
+        return parse_nodes(await self._ask("18 3", many=True))
+
+    async def reload(self):
+        """Reads the files again. Raises TincError."""
+        if await self._ask("18 1") != ["18 1 0"]:
+            raise TincError("tincd refused its files at reload; its log says why")
+
+    async def retry(self, hung):
+        """Dials at once who is waiting to be dialled; a connection to a node in `hung` is given up first.
+
+        A peer that does not know our key yet lets the connection hang, and tincd waits for it. Raises TincError.
+        """
+        for node in hung:
+            await self._ask("18 12 " + node)
+        await self._ask("18 10")
+
+    async def _ask(self, request, many=False):
+        try:
+            return await asyncio.wait_for(self._converse(request, many), TIMEOUT)
+        except asyncio.TimeoutError:
+            raise TincError("tincd does not answer on its control socket")
+        except (OSError, EOFError, ValueError) as error:
+            raise TincError("tincd's control socket: %s" % error)
+
+    async def _converse(self, request, many):
+        words = (disk.read(self._pid_file) or "").split()
+        if len(words) < 2:
+            raise TincError("tincd does not run (no %s); logread -e tincd may say why" % self._pid_file)
+        connection = await stream.open_unix(self._pid_file.replace(".pid", ".socket"), TIMEOUT)
+        try:
+            await connection.write(("0 ^%s 0\n%s\n" % (words[1], request)).encode())
+            for greeting in ("0 ", "4 "):
+                line = await connection.read_until(b"\n")
+                if not line.startswith(greeting.encode()):
+                    raise TincError("tincd greets with %s" % line[:60])
+            lines = []
+            while True:
+                line = (await connection.read_until(b"\n")).decode()
+                if line == request:
+                    return lines
+                lines.append(line)
+                if not many:
+                    return lines
+        finally:
+            connection.close()
+
+
+def parse_nodes(lines):
+    """name -> Node from the lines of a node dump: `18 3 NAME ID HOST port PORT …`. Raises TincError."""
+    nodes = {}
+    for line in lines:
+        words = line.split(" ", 21)
+        try:
+            status, rtt = int(words[12], 16), int(words[20])
+            host = words[4]
+        except (IndexError, ValueError):
+            raise TincError("tincd's node dump has a line %s" % line[:80])
+        if host != "MYSELF":
+            known = None if host == "unknown" else host
+            nodes[words[2]] = Node(
+                bool(status & 16), bool(status & 2), words[13] == words[2], known, rtt / 1000 if rtt >= 0 else None
+            )
+    return nodes
+
+
+class Log:
+    """tincd 1.0, which has no control socket: asked by signals, it answers in its log file."""
+
+    def __init__(self, pid_file, log_file, report):
+        self._pid_file = pid_file
+        self._log_file = log_file
+        self._report = report  # gets tincd's own log lines, which would be lost with the file
+
+    async def nodes(self):
+        """name -> Node. Raises TincError."""
+        self._empty()  # a dump that came too late for an earlier look
+        await self._signal("USR2")
+        deadline = compat.monotonic() + TIMEOUT
+        while True:
+            text = disk.read(self._log_file) or ""
+            if "End of subnet list." in text:  # the last thing it writes
+                break
+            if compat.monotonic() > deadline:
+                raise TincError("tincd does not write its nodes to %s" % self._log_file)
+            await asyncio.sleep(0.05)
+        return self._empty()
+
+    async def reload(self):
+        """Reads the files again. Raises TincError."""
+        await self._signal("HUP")
+
+    async def retry(self, _):
+        """Dials at once who is waiting to be dialled. Raises TincError.
+
+        Not by ALRM, which is for that: it has every timer of tincd expire, those of the path MTU included.
+        """
+        await self._signal("HUP")
+
+    def _empty(self):
+        text = disk.read(self._log_file)
+        if not text:
+            return {}
+        open(self._log_file, "w").close()  # tincd appends, so it may be cut while it is open
+        nodes, rest = parse_log(text)
+        for line in rest:
+            self._report("tincd: " + line)
+        return nodes
+
+    async def _signal(self, name):
+        argv = ["/usr/sbin/tincd", "--pidfile=" + self._pid_file, "-k" + name]
+        try:
+            status, output = await compat.run(argv, TIMEOUT)
+        except OSError as error:
+            raise TincError("tincd -k%s: %s" % (name, error))
+        if status:
+            raise TincError("tincd -k%s: %s" % (name, output.decode().strip()))
+
+
+def parse_log(text):
+    """(name -> Node, lines that are not part of a dump) from what tincd 1.0 wrote for USR2."""
+    nodes = {}
+    rest = []
+    section = None
+    for line in text.split("\n"):
+        message = line.split("]: ", 1)[-1] if "]: " in line else line
+        if message in ("Nodes:", "Edges:", "Subnet list:") or message.startswith("Statistics for "):
+            section = message
+        elif message.startswith("End of "):
+            section = None
+        elif section and message.startswith(" "):
+            words = message.split()
+            if section == "Nodes:":
+                try:
+                    status = int(words[words.index("status") + 1], 16)
+                    hop = words[words.index("nexthop") + 1]
+                    host = words[2]
+                except (IndexError, ValueError):
+                    continue  # cut short
+                if host != "MYSELF":
+                    known = None if host == "unknown" else host
+                    nodes[words[0]] = Node(bool(status & 16), None, hop == words[0], known, None)
+        elif message.strip() and not (message.startswith("Got ") and message.endswith(" signal")):
+            rest.append(message.strip())
+    return nodes, rest

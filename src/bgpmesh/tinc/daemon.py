@@ -1,0 +1,149 @@
+"""The tincd of this router: its files, its procd service, and what it sees of the mesh."""
+
+import os
+import socket
+
+from .. import compat, disk
+from ..plan import TINC, TINC_LOG, TINC_PID
+from ..problems import Retry
+from . import control, graph
+
+SERVICE = "bgpmesh-tinc"
+_DISCARD = 9  # a port that nobody listens on (RFC 863)
+_HOSTS = TINC + "/hosts"
+_STALE = TINC + ".stale"  # there while the files are ahead of what tincd has read
+
+
+class Tincd:
+    """version: "1.0" or "1.1". nodes: name -> control.Node as last seen. running: whether it answered."""
+
+    def __init__(self, procd, version, report):
+        self.version = version
+        self.nodes = {}
+        self.running = False
+        self._procd = procd
+        self._dial = Retry(0.25, 4 if version == "1.0" else 2)
+        self._hang_up = Retry(0.5, 8)  # a handshake over a slow link takes seconds
+        self._unreached = []  # when it was last time to hang up
+        if version == "1.0":
+            self._control = control.Log(TINC_PID, TINC_LOG, report)
+        else:
+            self._control = control.Socket(TINC_PID)
+
+    async def apply(self, plan):
+        """Makes files, service and daemon what the plan says; touches only what differs.
+
+        Raises OSError, UbusError, control.TincError, also where tincd could not run; to be called again then.
+        """
+        disk.make_folder(_HOSTS)
+        stale = self._write(plan.tinc)
+        before = await self._procd.instance(SERVICE, "tincd")
+        if not before.get("running"):
+            _look_at_ground(plan.port)
+        await self._procd.set(SERVICE, plan.services[SERVICE])
+        if stale and before.get("running"):
+            await self._control.reload()
+            self._dial.succeeded()
+            self._hang_up.succeeded()
+        if stale:
+            disk.remove(_STALE)
+
+    async def verify(self, plan, online):
+        """Looks at the running daemon. Raises control.TincError where it cannot be asked.
+
+        A member that is online and could not be reached is dialled again soon: tincd itself waits
+        ever longer, and both may just have started.
+        """
+        self.nodes = await self._control.nodes()
+        self.running = True
+        unreached = [node for node in plan.dialled if node in online and not self.reaches(node)]
+        if not unreached:
+            self._unreached = []
+            self._dial.succeeded()
+            self._hang_up.succeeded()
+        elif self._dial.due():
+            hung = []
+            if self._hang_up.due():
+                hung = [node for node in unreached if node in self._unreached]
+                self._unreached = unreached
+                self._hang_up.failed()
+            await self._control.retry(hung)
+            self._dial.failed()
+
+    def is_ready(self, plan, online):
+        """Whether every member that is online is reached, and packets can be encrypted for those next to us."""
+        seen = [self.nodes.get(node) for node in plan.seats if node in online]
+        return self.running and all([node and node.reachable and not _lacks_key(node) for node in seen])
+
+    def warm_up(self, plan):
+        """Has a key agreed on with each member next to us that is ours to lead, by one datagram.
+
+        tinc 1.1 agrees on keys when there is something to send. When both ends begin at the same moment
+        neither gets one for ten seconds, so one begins, before BGP has something to send on both.
+        """
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            for node in sorted(plan.seats):
+                seen = self.nodes.get(node)
+                if seen and _lacks_key(seen) and graph.leads(plan.node, node):
+                    sock.sendto(b"", compat.inet_address(plan.seats[node].member.ip, _DISCARD))
+        finally:
+            sock.close()
+
+    def lost(self):
+        """Forgets what was seen: the daemon could not be asked."""
+        self.running = False
+        self.nodes = {}
+
+    def reaches(self, node):
+        """Whether there is a tunnel to the node, direct or by way of others."""
+        return node in self.nodes and self.nodes[node].reachable
+
+    def clean(self, plan):
+        """Whether there is no file of a stranger: tincd itself adds one for a node whose key it hears of."""
+        strangers = [node for node in self.nodes if node not in plan.seats]
+        return not any([compat.exists(_HOSTS + "/" + node) for node in strangers])
+
+    async def stop(self):
+        """Stops the service and removes its files. Raises UbusError, OSError."""
+        await self._procd.delete(SERVICE)
+        disk.remove_folder(TINC)
+        self.lost()
+
+    def _write(self, files):
+        stale = disk.read(_STALE) is not None
+        for name in sorted(os.listdir(_HOSTS)):
+            if "hosts/" + name not in files:
+                disk.write(_STALE, "", 0o600)
+                disk.remove(_HOSTS + "/" + name)
+                stale = True
+        for name in files:
+            text, mode = files[name]
+            path = TINC + "/" + name
+            if disk.read_or_none(path) != text:
+                disk.write(_STALE, "", 0o600)
+                disk.write(path, text, mode, old=True)
+                stale = True
+        return stale
+
+
+def _lacks_key(node):
+    return node.reachable and node.direct and node.keyed is False
+
+
+def _look_at_ground(port):
+    """Raises TincError where tincd would not find what it needs to run."""
+    if not compat.exists("/dev/net/tun"):
+        raise control.TincError("there is no /dev/net/tun: opkg install kmod-tun")
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        sock = socket.socket(socket.AF_INET, kind)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind == socket.SOCK_STREAM else 0)
+            sock.bind(compat.inet_address("0.0.0.0", port))
+        except OSError as error:
+            raise control.TincError(
+                "port %d is taken by another program (%s): stop that one, or set option 'port'"
+                % (port, compat.reason(error))
+            )
+        finally:
+            sock.close()

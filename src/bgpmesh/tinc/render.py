@@ -1,0 +1,134 @@
+"""tinc's files as text: tinc.conf(5) of 1.0 and 1.1, the host files, and the scripts tincd runs."""
+
+import hashlib
+
+from .. import compat
+from ..model import STATE
+
+HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
+
+
+class Files:
+    """All files of tincd's folder: relative name -> (text, mode), made when asked for rather than kept.
+
+    me: this router's Member; members: the others that take part; dialled: names to connect to;
+    version: "1.0" or "1.1", of the tincd on this router. Two are equal when all their bytes are.
+    """
+
+    def __init__(self, config, me, members, dialled, version):
+        self._config = config
+        self._me = me
+        self._members = {member.node: member for member in members}
+        self._dialled = dialled
+        self._version = version
+        self._digest = None
+
+    def __iter__(self):
+        hosts = ["hosts/" + node for node in sorted(self._members)]
+        return iter(["tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.node] + hosts)
+
+    def __contains__(self, name):
+        return name[:6] == "hosts/" and name[6:] in self._members or name in list(self)[:4]
+
+    def __getitem__(self, name):
+        if name == "tinc.conf":
+            members = self._members.values()
+            return conf(self._config, self._me, members, self._dialled, self._version), 0o600
+        if name == "tinc-up":
+            return up(self._config, self._me), 0o700
+        if name == "tinc-down":
+            return down(), 0o700
+        if name == "hosts/" + self._me.node:
+            return host(self._me) + "Subnet = %s\n" % hardware_address(self._me.node), 0o600
+        return host(self._members[name[6:]]), 0o600
+
+    def __eq__(self, other):
+        return self.digest() == other.digest()
+
+    def digest(self):
+        """A hash of all names and texts."""
+        if not self._digest:
+            total = hashlib.sha256()
+            for name in self:
+                total.update(("%s\n%s\n" % (name, self[name][0])).encode())
+            self._digest = compat.hexlify(total.digest())
+        return self._digest
+
+
+def conf(config, me, members, dialled, version):
+    """tinc.conf: the daemon's own part first, then one ConnectTo for each tunnel dialled from here."""
+    # Members of this make know each other's hardware address (neighbours.py), so nothing needs to be broadcast:
+    # not a burden on all, and no reason for both ends of a new tunnel to begin tinc 1.1's key exchange at once,
+    # which then stands still for ten seconds.
+    broadcast = "mst" if [member for member in members if not member.version] else "no"
+    lines = [
+        HEADER + "Name = " + me.node,
+        "# option 'interface'",
+        "Interface = " + config.interface,
+        "# option 'port'",
+        "Port = %d" % config.port,
+        "Mode = switch",
+        "Broadcast = " + broadcast,
+        "PrivateKeyFile = %s/rsa_key.priv" % STATE,
+    ]
+    if version != "1.0":
+        lines += [
+            "Ed25519PrivateKeyFile = %s/ed25519_key.priv" % STATE,
+            "# The tunnels are those below, no others.",
+            "AutoConnect = no",
+        ]
+    lines += [
+        "# Members of tinc 1.0 are spoken to with these.",
+        "Cipher = aes-256-cbc",
+        "Digest = sha256",
+        "# A lost router is dialled again at least this often, in seconds.",
+        "MaxTimeout = 10",
+        "PingInterval = 10",
+        "PingTimeout = 5",
+    ]
+    lines += ["ConnectTo = " + node for node in sorted(dialled)]
+    return "\n".join(lines) + "\n"
+
+
+def host(member):
+    """hosts/<node>: where the member is reached, and its public keys."""
+    lines = [HEADER.rstrip()]
+    if member.endpoint:
+        lines.append("Address = %s %d" % member.endpoint)
+    if member.ed25519:
+        lines.append("Ed25519PublicKey = " + member.ed25519)
+    if member.key:
+        lines.append(member.key)
+    return "\n".join(lines) + "\n"
+
+
+def up(config, me):
+    """tinc-up: gives the interface its addresses. With busybox' ip as well."""
+    lines = [
+        "#!/bin/sh",
+        HEADER.rstrip(),
+        "# Made from the name: the others know it without asking.",
+        'ip link set dev "$INTERFACE" address ' + hardware_address(me.node),
+        "# option 'mtu'",
+        'ip link set dev "$INTERFACE" mtu %d up' % config.mtu,
+        "# options 'address' and 'network'",
+        'ip addr add %s/%d dev "$INTERFACE"' % (me.ip, config.network.length),
+    ]
+    if me.ip6:
+        lines += [
+            "# option 'network6'; usable at once, without asking whether another has the address",
+            'echo 0 > "/proc/sys/net/ipv6/conf/$INTERFACE/accept_dad"',
+            'ip -6 addr add %s/%d dev "$INTERFACE"' % (me.ip6, config.network6.length),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def down():
+    """tinc-down: the interface goes with the daemon; its addresses before."""
+    return '#!/bin/sh\n%sip link set dev "$INTERFACE" down\n' % HEADER
+
+
+def hardware_address(node):
+    """A locally administered unicast Ethernet address made from the node's name."""
+    digits = compat.sha256(node.encode())[:10]
+    return "02:" + ":".join([digits[at : at + 2] for at in range(0, 10, 2)])

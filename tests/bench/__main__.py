@@ -1,0 +1,68 @@
+"""`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
+
+PARTS=start,join,noop,memory,graph RUNS=3 IDLE=180 in the environment choose what is measured and how long.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+
+from lab.lab import LabTimeout
+from lab.netns import CommandError
+
+from . import graph, join, memory, noop, start
+from .report import Report
+
+PARTS = {"start": start.run, "join": join.run, "noop": noop.run, "memory": memory.run, "graph": graph.run}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    env = os.environ
+    parser.add_argument("--parts", default=env.get("PARTS") or ",".join(PARTS), help="which, with commas between")
+    parser.add_argument("--runs", type=int, default=int(env.get("RUNS") or 3), help="how often, for a median")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=float(env.get("IDLE") or 180),
+        help="seconds over which idle processor time is measured",
+    )
+    arguments = parser.parse_args()
+    names = arguments.parts.split(",")
+    if set(names) - set(PARTS):
+        parser.error(f"no such part: {arguments.parts}; there are {', '.join(PARTS)}")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    report = Report()
+    begun = time.monotonic()
+    loads = [os.getloadavg()]
+    for name in names:
+        try:
+            PARTS[name](report, arguments)
+        except (LabTimeout, CommandError, OSError) as error:
+            traceback.print_exc()
+            report.missed.append(name)
+            report.say(f"{name} could not be measured to its end: {str(error).splitlines()[0]}")
+        loads.append(os.getloadavg())
+    print("\n" + report.table() + "\n")
+    highest = max(load[0] for load in loads)
+    print(f"{os.cpu_count()} processors, load average from {loads[0][0]:.1f} to {highest:.1f}")
+    print("missed: " + ", ".join(report.missed) if report.missed else "every limit was kept")
+    result = {
+        "ok": not report.missed,
+        "missed": report.missed,
+        "cpus": os.cpu_count(),
+        "load": [round(load[0], 2) for load in loads],
+        "seconds": round(time.monotonic() - begun),
+        "parts": report.values,
+    }
+    print(json.dumps(result), flush=True)
+    return 1 if report.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,526 @@
+"""The registry on real etcd servers."""
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bgpmesh.etcd import EtcdError
+
+ROOT = Path(__file__).resolve().parents[2]
+MICROPYTHON = os.environ.get("MICROPYTHON") or "micropython"
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+async def failure(coroutine):
+    """The EtcdError in which it ends."""
+    try:
+        found = await coroutine
+    except EtcdError as error:
+        return error
+    raise AssertionError(f"no error but {found!r}")
+
+
+async def until(condition, what, seconds=20):
+    """Waits until `await condition()` is true."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.05)
+
+
+async def until_poll(view, condition, what, seconds=20):
+    """Polls until condition() is true, whatever errors come between."""
+
+    async def look():
+        try:
+            await view.poll()
+        except EtcdError:
+            return False
+        return condition()
+
+    await until(look, what, seconds)
+
+
+def output(program, script, options):
+    """What a script of this folder prints, run by this interpreter and given the options as JSON."""
+    environment = dict(os.environ, MICROPYPATH=f"{ROOT}/src:.frozen", PYTHONPATH=f"{ROOT}/src")
+    run = subprocess.run(
+        [program, str(Path(__file__).with_name(script))],
+        env=environment,
+        input=json.dumps(options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+def session(runtime, **options):
+    """Runs session.py with this runtime's interpreter and API, and these arguments of the client."""
+    assert output(runtime[0], "session.py", {"api": runtime[1], **options}) == "done\n"
+
+
+def takes_pem(program):
+    """Whether TLS on this interpreter reads PEM files; MicroPython's own copy of mbedtls does not."""
+    script = "import tls;tls.SSLContext(tls.PROTOCOL_TLS_CLIENT).load_verify_locations(open(%r,'rb').read())"
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    return program == sys.executable or not subprocess.run([program, "-c", script % bundle]).returncode
+
+
+RUNTIMES = pytest.mark.parametrize(
+    "runtime",
+    [(sys.executable, "v3"), (MICROPYTHON, "v3"), (sys.executable, "v2")],
+    ids=["python3", "micropython", "python3-v2"],
+)
+
+
+def test_what_polls_rest_on_holds_in_a_transaction(apis, server):
+    for number in range(5):
+        apis["v3"].put(server, f"/mesh/peers/n{number}", "record")
+    revision = int(server.post("/v3/kv/range", {"key": "eA=="})["header"]["revision"])
+    apis["v3"].put(server, "/mesh/peers/n1", "another")
+    apis["v3"].delete(server, "/mesh/peers/n4")
+    span = {"key": b64("/mesh/peers/"), "range_end": b64("/mesh/peers0"), "min_mod_revision": revision + 1}
+    answer = server.post(
+        "/v3/kv/txn", {"success": [{"request_range": span}, {"request_range": dict(span, limit=1)}]}
+    )
+    for part in answer["responses"]:
+        found = part["response_range"]
+        assert found["count"] == "4"  # of all keys, whatever the revision
+        assert [base64.b64decode(item["key"]) for item in found["kvs"]] == [b"/mesh/peers/n1"]
+        assert "more" not in found
+    span["min_mod_revision"] = revision - 1
+    answer = server.post("/v3/kv/txn", {"success": [{"request_range": dict(span, limit=1)}]})
+    found = answer["responses"][0]["response_range"]
+    assert (found["count"], found["more"], len(found["kvs"])) == ("4", True, 1)
+
+
+@RUNTIMES
+def test_a_life(server, runtime):
+    session(runtime, endpoints=["http://127.0.0.1:1", server.url])
+
+
+def test_news_of_every_kind(api, server):
+    async def main():
+        view = api.registry(server)
+        await view.poll()
+        for number in range(50):
+            api.put(server, f"/mesh/peers/n{number}", f"record {number}")
+            api.put(server, f"/mesh/alive/n{number}")
+            api.put(server, f"/mesh/claims/10.0.0.{number}", f"n{number}")
+        api.put(server, "/meshes/peers/other", "of another mesh")
+        assert await view.poll() is True
+        assert len(view.members) == len(view.alive) == len(view.claims) == 50
+        assert view.members["n49"].text == "record 49"
+        assert await view.poll() is False
+        api.delete(server, "/mesh/peers/n1")
+        api.put(server, "/mesh/peers/new", "new")
+        api.put(server, "/mesh/peers/n2", "another")
+        api.delete(server, "/mesh/alive/n3")
+        api.put(server, "/mesh/claims/10.0.0.4", "n5")
+        assert await view.poll() is True
+        assert "n1" not in view.members and len(view.members) == 50
+        assert (view.members["new"].text, view.members["n2"].text) == ("new", "another")
+        assert "n3" not in view.alive and len(view.alive) == 49
+        assert view.claims["10.0.0.4"] == "n5"
+        assert await view.poll() is False
+        api.put(server, "/mesh/peers/long", "x" * 1_000_000)
+        assert await view.poll() is True
+        assert view.members["long"].text is None
+        assert await view.poll() is False
+        assert view.generation == 0
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_one_of_many_gets_an_address(api, server):
+    async def main():
+        views = [api.registry(server, f"n{number}") for number in range(8)]
+        for number in range(20):
+            address = f"10.0.0.{number}"
+            owners = await asyncio.gather(*[view.claim(address) for view in views])
+            assert len(set(owners)) == 1 and owners[0] in [f"n{n}" for n in range(8)]
+            thieves = [view for number, view in enumerate(views) if owners[0] != f"n{number}"]
+            stolen = await asyncio.gather(*[view.steal(address, owners[0]) for view in thieves])
+            assert sum(stolen) == 1
+            await views[0].poll()
+            assert views[0].claims[address] == thieves[stolen.index(True)]._node
+        for view in views:
+            view.close()
+
+    asyncio.run(main())
+
+
+def test_compaction_and_defragmentation_between_polls(apis, server):
+    async def main():
+        view = apis["v3"].registry(server)
+        apis["v3"].put(server, "/mesh/peers/n1", "record")
+        await view.poll()
+        for number in range(20):
+            apis["v3"].put(server, "/mesh/peers/n1", f"record {number}")
+        apis["v3"].delete(server, "/mesh/peers/n1")
+        apis["v3"].put(server, "/mesh/peers/n2", "record")
+        last = server.post("/v3/kv/range", {"key": "eA=="})["header"]["revision"]
+        server.ctl("compact", last)
+        server.ctl("defrag")
+        assert await view.poll() is True
+        assert (list(view.members), view.generation) == (["n2"], 0)
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_a_restart_between_polls_goes_unnoticed(api, server):
+    async def main():
+        view = api.registry(server)
+        api.put(server, "/mesh/peers/n1", "record")
+        await view.poll()
+        await view.keep_alive()
+        server.stop()
+        assert (await failure(view.poll())).kind == "refused"
+        server.start()
+        assert await view.poll() is True  # its own sign of life
+        server.stop()
+        server.start()
+        assert await view.poll() is False
+        assert (view.failures, view.generation, list(view.members)) == (0, 0, ["n1"])
+        assert await view.keep_alive() is False
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_a_wiped_store(api, server):
+    async def main():
+        view = api.registry(server, ttl=2)
+        for number in range(5):
+            api.put(server, f"/mesh/peers/n{number}", "record")
+        await view.keep_alive()
+        await view.poll()
+        server.stop()
+        shutil.rmtree(server.data)
+        server.start()
+        assert await view.poll() is True
+        assert (view.members, view.alive, view.claims) == ({}, set(), {})
+        assert view.generation == 1
+        await view.keep_alive()
+        await view.put_record("mine")
+        await view.poll()
+        assert (view.members["alfa"].text, view.alive) == ("mine", {"alfa"})
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_a_wiped_store_that_has_grown_past_the_last_revision(api, server):
+    async def main():
+        view = api.registry(server, ttl=2)
+        api.put(server, "/mesh/peers/n1", "record")
+        api.put(server, "/mesh/peers/n2", "record")
+        await view.keep_alive()
+        await view.poll()
+        server.stop()
+        shutil.rmtree(server.data)
+        server.start()
+        api.put(server, "/mesh/peers/n3", "others were here first")
+        for number in range(20):
+            api.put(server, "/elsewhere", str(number))
+
+        async def steady():
+            await view.poll()
+            await view.keep_alive()
+            return list(view.members) == ["n3"] and view.alive == {"alfa"}
+
+        await until(steady, "the wiped store is seen as it is")
+        assert view.generation >= 1
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_a_restored_store(apis, server, tmp_path):
+    async def main():
+        view = apis["v3"].registry(server)
+        apis["v3"].put(server, "/mesh/peers/n1", "old")
+        apis["v3"].put(server, "/mesh/peers/n2", "old")
+        server.ctl("snapshot", "save", str(tmp_path / "snapshot"))
+        apis["v3"].put(server, "/mesh/peers/n1", "new")
+        apis["v3"].put(server, "/mesh/peers/n3", "new")
+        apis["v3"].delete(server, "/mesh/peers/n2")
+        await view.poll()
+        assert sorted(view.members) == ["n1", "n3"]
+        server.stop()
+        shutil.rmtree(server.data)
+        server.ctl(
+            "snapshot", "restore", str(tmp_path / "snapshot"), "--data-dir", str(server.data),
+            "--name", server.name, "--initial-cluster", f"{server.name}={server.peer_url}",
+            "--initial-advertise-peer-urls", server.peer_url,
+        )  # fmt: skip
+        server.start()
+        assert await view.poll() is True
+        assert {node: entry.text for node, entry in view.members.items()} == {"n1": "old", "n2": "old"}
+        assert view.generation == 1
+        view.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_says_nothing_costs_its_time_and_the_next_one_answers(api, make_server):
+    servers = [make_server("one").start(), make_server("two").start()]
+
+    async def main():
+        view = api.registry(servers, timeout=1)
+        await view.poll()
+        servers[0].pause()
+        started = time.monotonic()
+        assert (await failure(view.poll())).kind == "timeout"
+        assert time.monotonic() - started < 2
+        api.put(servers[1], "/mesh/peers/n1", "there")
+        await view.poll()
+        assert (view.endpoint, view.generation) == (servers[1].url, 1)  # which is another cluster
+        assert list(view.members) == ["n1"]
+        view.close()
+
+    asyncio.run(main())
+
+
+def cluster(make_server):
+    servers = [make_server(name) for name in ("one", "two", "three")]
+    members = {server.name: server.peer_url for server in servers}
+    for server in servers:
+        server.members = members
+        server.start(wait=False)
+    for server in servers:
+        server.wait()
+    return servers
+
+
+def leader_of(servers):
+    for server in servers:
+        status = server.post("/v3/maintenance/status", {})
+        if status["leader"] == status["header"]["member_id"]:
+            return server
+    raise AssertionError("no leader")
+
+
+def test_a_cluster_that_loses_its_leader_and_then_its_majority(api, make_server):
+    servers = cluster(make_server)
+
+    async def main():
+        leader = leader_of(servers)
+        rest = [server for server in servers if server is not leader]
+        view = api.registry([leader] + rest)
+        other = api.registry(rest, "beta")
+        await view.keep_alive()
+        await view.put_record("mine")
+        await view.poll()
+        leader.stop(9)
+        await until_poll(view, lambda: True, "a poll without the leader", 10)
+        assert view.endpoint in [server.url for server in rest]
+        await other.put_record("of another")
+        await view.poll()
+        assert sorted(view.members) == ["alfa", "beta"]
+        assert (view.generation, view.alive) == (0, {"alfa"})
+        assert await view.keep_alive() is False
+
+        rest[0].stop(9)
+
+        async def is_leaderless():
+            return (await failure(view.poll())).kind in ("leader", "refused", "timeout")
+
+        await until(is_leaderless, "no leader is an error")
+        started = time.monotonic()
+        error = await failure(view.poll())
+        assert "majority" in str(error) and f"127.0.0.1:{rest[1].port}" in str(error), str(error)
+        assert time.monotonic() - started < (2 if api.name == "v3" else 6)  # v2 says so after seven seconds
+        assert sorted(view.members) == ["alfa", "beta"]
+
+        leader.start(wait=False)
+        await until_poll(view, lambda: True, "a poll with a majority again")
+        assert (view.generation, sorted(view.members)) == (0, ["alfa", "beta"])
+        view.close()
+        other.close()
+
+    asyncio.run(main())
+
+
+@RUNTIMES
+def test_a_life_with_authentication(apis, server, runtime):
+    apis[runtime[1]].enable_authentication(server)
+    session(runtime, endpoints=[server.url], user="router", password="router")
+
+
+def test_authentication(api, server):
+    denied = "permission" if api.name == "v3" else "auth"  # v2 has one answer for both
+
+    async def main():
+        early = api.registry(server, "early", user="router", password="router")
+        assert await early.poll() is False  # not needed yet
+        api.enable_authentication(server)
+        await early.put_record("mine")
+        assert await early.poll() is True
+
+        nobody = api.registry(server)
+        error = await failure(nobody.poll())
+        assert (error.kind, "etcd_user" in str(error)) == ("auth", True)
+        wrong = api.registry(server, user="router", password="wrong")
+        error = await failure(wrong.poll())
+        assert (error.kind, "'router' or its password is wrong" in str(error)) == ("auth", True)
+        reader = api.registry(server, user="reader", password="reader")
+        assert await reader.poll() is True
+        error = await failure(reader.put_record("mine"))
+        assert error.kind == denied
+        assert "'reader'" in str(error) and "/mesh/peers/alfa" in str(error)
+        assert (await failure(reader.claim("10.0.0.1"))).kind == denied
+        elsewhere = api.registry(server, prefix="/other", user="router", password="router")
+        error = await failure(elsewhere.poll())
+        assert error.kind == denied
+        assert "/other/peers/, /other/alive/, /other/claims/" in str(error)
+
+        server.stop()
+        server.start()  # which forgets all tokens
+        assert await reader.poll() is False
+        await early.put_record("mine again")
+        assert await reader.poll() is True
+        assert reader.failures == 0
+        for view in (early, nobody, wrong, reader, elsewhere):
+            view.close()
+
+    asyncio.run(main())
+
+
+def secured(make_server, certificates):
+    """A server that wants TLS, a client certificate, and user `router` with that password."""
+    server = make_server(certificates=certificates, client_ca=True).start()
+    for argument in (
+        "user add root:root",
+        "role add root",
+        "user grant-role root root",
+        "user add router:router",
+        "role add router",
+        "role grant-permission router --prefix=true readwrite /mesh/",
+        "user grant-role router router",
+        "auth enable",
+    ):
+        server.ctl(*argument.split())
+    return server
+
+
+def secured_client(server, certificates, name="client"):
+    """The arguments of a client of it that shows the certificate of this name."""
+    return {
+        "endpoints": [server.url],
+        "user": "router",
+        "password": "router",
+        "ca_file": f"{certificates}/ca.pem",
+        "cert_file": f"{certificates}/{name}.pem",
+        "key_file": f"{certificates}/{name}.key",
+    }
+
+
+@RUNTIMES
+def test_a_life_over_tls_with_authentication(make_server, certificates, runtime):
+    if not takes_pem(runtime[0]):
+        pytest.skip("this MicroPython reads no PEM files")
+    server = secured(make_server, certificates)
+    session(runtime, **secured_client(server, certificates))
+
+
+def test_a_certificate_with_a_common_name_is_named_where_etcd_refuses_it(apis, make_server, certificates):
+    server = secured(make_server, certificates)
+    options = secured_client(server, certificates, "named")
+    del options["endpoints"]
+    view = apis["v3"].registry(server, **options)
+    error = asyncio.run(failure(view.poll()))
+    assert error.kind == "tls"
+    assert "common name" in str(error)
+
+
+def tls_errors(runtime, server, certificates):
+    """name -> "kind: text" of the errors of reads with different files, on a runtime."""
+    if not takes_pem(runtime[0]):
+        pytest.skip("this MicroPython reads no PEM files")
+    files = {"ca_file": f"{certificates}/ca.pem"}
+    client = {"cert_file": f"{certificates}/client.pem", "key_file": f"{certificates}/client.key"}
+    plain = server.url.replace("https", "http")
+    cases = {
+        "right": {"endpoints": [server.url], **files, **client},
+        "no certificate": {"endpoints": [server.url], **files},
+        "wrong authority": {"endpoints": [server.url], "ca_file": f"{certificates}/other-ca.pem", **client},
+        "key of another": {
+            "endpoints": [server.url],
+            **files,
+            **dict(client, key_file=f"{certificates}/ca.key"),
+        },
+        "plain": {"endpoints": [plain]},
+        "no file": {"endpoints": [server.url], "ca_file": "/nowhere"},
+        "no PEM": {"endpoints": [server.url], "ca_file": "/etc/passwd"},
+    }
+    found = output(runtime[0], "errors.py", {"api": runtime[1], "cases": cases}).strip()
+    return dict(line.split("\t") for line in found.split("\n"))
+
+
+@RUNTIMES
+def test_tls_failures_are_named(make_server, certificates, runtime):
+    server = make_server(certificates=certificates, client_ca=True).start()
+    found = tls_errors(runtime, server, certificates)
+    assert found.pop("right") == "ok"
+    assert "/nowhere" in found["no file"]
+    assert "/etc/passwd" in found["no PEM"]
+    assert "https://" in found.pop("plain")
+    for name, text in found.items():
+        assert text.startswith("tls: "), (name, text)
+
+
+@RUNTIMES
+@pytest.mark.parametrize("name", ["elsewhere", "expired"])
+def test_a_servers_certificate_of_another_name_or_time_is_refused(make_server, certificates, runtime, name):
+    server = make_server(certificates=certificates)
+    server.extra = ["--cert-file", f"{certificates}/{name}.pem", "--key-file", f"{certificates}/{name}.key"]
+    server.start(wait=False)
+
+    def answers():
+        argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}"]
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+    deadline = time.monotonic() + 20
+    while not answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert tls_errors(runtime, server, certificates)["right"].startswith("tls: TLS with 127.0.0.1:")
+
+
+@RUNTIMES
+def test_https_to_a_server_without_it(server, certificates, runtime):
+    server.url = server.url.replace("http:", "https:")
+    found = tls_errors(runtime, server, certificates)
+    assert found["right"].startswith("tls: "), found["right"]
+
+
+def test_the_keys_are_where_others_look_for_them(api, server):
+    async def main():
+        view = api.registry(server)
+        await view.poll()
+        await view.keep_alive()
+        await view.put_record('{"x":1}')
+        await view.claim("10.0.0.1")
+        view.close()
+
+    asyncio.run(main())
+    values, leased = api.keys(server)
+    assert values == {"/mesh/alive/alfa": "", "/mesh/claims/10.0.0.1": "alfa", "/mesh/peers/alfa": '{"x":1}'}
+    assert [key for key in leased if leased[key]] == ["/mesh/alive/alfa"]

@@ -1,0 +1,1 @@
+"""The lab: routers in network namespaces, with real daemons and a real etcd."""

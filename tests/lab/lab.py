@@ -1,0 +1,235 @@
+"""A mesh of routers on this machine, each in its own network namespace, and an etcd they all know."""
+
+import fcntl
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+from . import host, netns, root
+from .etcd import Etcd
+from .netns import CommandError
+from .root import CACHE, PROJECT
+from .router import Router
+
+RUNTIMES = ("micropython", "python3")
+
+
+class LabTimeout(AssertionError):
+    """What was waited for did not come; the text says what, and what every router was doing."""
+
+
+class Lab:
+    """`nodes` routers r1, r2, …: namespaces `<name>-r1` and so on, with `<name>-etcd` and `<name>-fabric`.
+
+    A context manager: up() and, whatever happened, down().
+
+    `runtime`, `tinc`, `bird`: what the routers run. `options` go into every router's UCI file; `each` maps a
+    router's number to arguments of its own: `{3: {"nat": True, "tinc": "1.0", "options": {…}}}`. `boot` are
+    the numbers of the routers that up() switches on (all); the others wait for their start(). `etcd_args` go
+    on etcd's command line. `init` is every router's process 1, normally the stand-in for OpenWrt's. `say` is
+    called with one line before what takes long.
+    """
+
+    def __init__(
+        self, name="mesh", nodes=5, runtime="micropython", tinc="1.1", bird="3", *,
+        options=None, each=None, boot=None, etcd_args=(), init=None, say=lambda text: None,
+    ):
+        if not re.fullmatch("[a-z][a-z0-9-]{0,30}", name):
+            raise ValueError(f"the lab's name is {name!r}: must be lower-case letters, digits and -")
+        if not 1 <= nodes <= 150:
+            raise ValueError(f"{nodes} nodes: must be 1 to 150")
+        _one_of("runtime", runtime, RUNTIMES)
+        _one_of("tinc", tinc, ("1.1", "1.0"))
+        _one_of("bird", bird, ("3", "2"))
+        self.name = name
+        self.nodes = nodes
+        self.dir = CACHE / "lab" / name
+        self.fabric = name + "-fabric"
+        self.say = say
+        self.started = None
+        self.roots = {}
+        self._lock = None
+        self._boot = list(range(1, nodes + 1)) if boot is None else list(boot)
+        self._router = {"runtime": runtime, "tinc": tinc, "bird": bird, "init": init}
+        self._options = options or {}
+        self._each = each or {}
+        self._etcd_args = etcd_args
+        self.routers = []
+        self.etcd = None
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self.down()
+
+    def up(self):
+        """Take away what an earlier lab of this name left, start etcd and the routers.
+
+        `started` is then the time.monotonic() at which the first router was switched on.
+        """
+        if not Path("/dev/net/tun").exists():
+            netns.run(["modprobe", "tun"])
+        self.roots = root.build(self.say)
+        self.dir.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        self._clear()
+        self.dir.mkdir()
+        self.etcd = Etcd(self, self._etcd_args)
+        for number in range(1, self.nodes + 1):
+            arguments = {**self._router, **self._each.get(number, {})}
+            arguments["options"] = {**self._options, **(arguments.get("options") or {})}
+            self.routers.append(Router(self, number, **arguments))
+        for runtime in RUNTIMES:
+            install(runtime, self.product(runtime))
+        host.prepare(self.name, self.nodes)
+        netns.ip("netns", "add", self.fabric)
+        netns.batch(self.fabric, ["link add br0 type bridge mcast_snooping 0", "link set br0 up"])
+        self.say("starting etcd")
+        self.etcd.start()
+        self.say(f"switching on {len(self._boot)} routers")
+        self.started = time.monotonic()
+        for number in self._boot:
+            self.router(number).launch()
+        for number in self._boot:
+            self.router(number).booted()
+
+    def _take_lock(self):
+        # Two labs of one name would take each other down. A kept lab is not locked: the next one replaces it.
+        self._lock = open(self.dir.with_suffix(".lock"), "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.say(f"waiting for another lab named {self.name} to end")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def down(self):
+        """End every process, namespace, mount and file of the lab, also of one whose program was killed."""
+        self._clear()
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def _clear(self):
+        for name in netns.names(re.escape(self.name) + r"-(r\d+|etcd|fabric)"):
+            netns.delete(name)
+        for machine in [*self.routers, *([self.etcd] if self.etcd else [])]:
+            machine.halt()
+        self.routers = []
+        self.etcd = None
+        if self.dir.exists():
+            shutil.rmtree(self.dir)
+        host.release(self.name)
+
+    def router(self, number):
+        """Router `number`, counted from 1."""
+        return self.routers[number - 1]
+
+    def product(self, runtime):
+        """The layer that holds what a package would install."""
+        return self.dir / ("product-" + runtime)
+
+    def etcdctl(self, argv, **kw):
+        """Run etcdctl on the etcd machine; as Machine.exec()."""
+        return self.etcd.etcdctl(argv, **kw)
+
+    # -- watching
+
+    def elapsed(self):
+        """Seconds since the first router was switched on."""
+        return time.monotonic() - self.started
+
+    def wait(self, condition, deadline, what, interval=0.05):
+        """Call `condition()` until it returns something true, and return that.
+
+        After `deadline` seconds raises LabTimeout, which says `what` was waited for and what every router
+        was doing.
+        """
+        end = time.monotonic() + deadline
+        while True:
+            found = condition()
+            if found:
+                return found
+            if time.monotonic() > end:
+                raise LabTimeout(f"waited {deadline} s for {what}\n{self.dump()}")
+            time.sleep(interval)
+
+    def established(self):
+        """Established BGP sessions, counted at both ends: nodes × (nodes − 1) in a full mesh."""
+        return sum(router.established() for router in self.routers if router.running)
+
+    def converged(self):
+        """Whether every running router has an Established session with every other one."""
+        running = [router for router in self.routers if router.running]
+        return all(router.established() == len(running) - 1 for router in running)
+
+    def dump(self):
+        """What a person wants to see when something did not happen, as text."""
+        parts = []
+        for router in self.routers:
+            if not router.running:
+                parts.append(f"== {router.name} is off\n{_last(router.console())}")
+                continue
+            programs = " ".join(Path(argv[0]).name for _, argv in router.processes())
+            try:
+                status = router.bgpmesh("status", timeout=5).stdout
+            except CommandError as e:
+                status = str(e)
+            parts.append(f"== {router.name}: {programs}\n{status.rstrip()}\n-- log\n{router.log(15)}")
+        return "\n".join(parts)
+
+    # -- faults
+
+    def partition(self, *groups):
+        """Cut the fabric: machines (by number, or "etcd") of different groups no longer reach each other.
+
+        Who is not named stays with the first group. heal() undoes it.
+        """
+        for index, group in enumerate(groups[1:], 1):
+            bridge = f"br{index}"
+            netns.batch(self.fabric, [
+                f"link add {bridge} type bridge mcast_snooping 0", f"link set {bridge} up",
+                *[f"link set {self._port(machine)} master {bridge}" for machine in group],
+            ])
+
+    def heal(self):
+        """End a partition."""
+        for link in json.loads(netns.ip("-json", "-netns", self.fabric, "link", "show", "type", "bridge")):
+            if link["ifname"] != "br0":
+                ports = netns.ip("-json", "-netns", self.fabric, "link", "show", "master", link["ifname"])
+                moves = [f"link set {port['ifname']} master br0" for port in json.loads(ports)]
+                netns.batch(self.fabric, [*moves, f"link delete {link['ifname']}"])
+
+    def _port(self, machine):
+        return machine if isinstance(machine, str) else f"r{machine}"
+
+
+def install(runtime, layer):
+    """Lay out in `layer` what a package puts on a router, and the stand-in for OpenWrt's daemons."""
+    sbin = layer / "usr" / "sbin"
+    sbin.mkdir(parents=True)
+    launcher = "bgpmesh" if runtime == "micropython" else "bgpmesh-" + runtime
+    shutil.copy(PROJECT / "files" / "usr" / "sbin" / launcher, sbin / "bgpmesh")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for source, target in (("src/bgpmesh", "usr/lib/bgpmesh/bgpmesh"), ("tests/standin", "usr/lib/standin")):
+        shutil.copytree(PROJECT / source, layer / target, ignore=ignore)
+    (sbin / "ubus").symlink_to("/usr/lib/standin/ubus.py")
+    # Relative, so that they also lead there when looked at through /proc/PID/root.
+    (layer / "var").symlink_to("tmp")
+    (layer / "run").symlink_to("tmp/run")
+
+
+def _one_of(what, value, choice):
+    if value not in choice:
+        raise ValueError(f"{what} is {value!r}: must be {' or '.join(choice)}")
+
+
+def _last(text, lines=15):
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,81 @@
+from example import SECRET, golden, member, options, prefixes
+from meshes import MESHES, planned
+
+from bgpmesh.bird import render
+from bgpmesh.roster import Seat
+from bgpmesh.tinc import graph
+
+
+def conf(*arguments):
+    return "".join(render.conf(*arguments))
+
+
+def test_the_files_are_those_in_golden():
+    for name in sorted(MESHES):
+        golden("bird/%s.conf" % name, "".join(planned(name).bird.pieces()))
+
+
+def session(config=None, **changes):
+    """The block of bravo's session on alfa."""
+    peer = member("bravo", 2, **changes)
+    text = conf(config or options(), member("alfa", 1), [], [Seat(peer, peer.prefixes)])
+    return text.split("protocol bgp _bravo ")[1]
+
+
+def test_sessions_are_in_the_order_of_names_whatever_order_the_members_come_in():
+    peers = [Seat(member(node, number + 2), []) for number, node in enumerate(("dora", "bravo", "carol"))]
+    text = conf(options(), member("alfa", 1), [], peers)
+    assert text == conf(options(), member("alfa", 1), [], list(reversed(peers)))
+    places = [text.index("protocol bgp _%s " % node) for node in ("bravo", "carol", "dora")]
+    assert places == sorted(places)
+
+
+def test_what_is_let_in_is_what_the_peer_announces():
+    assert "import where net ~ [ 192.168.2.0/24, 172.16.0.0/12 ];" in session(
+        prefixes=["192.168.2.0/24", "172.16.0.0/12"]
+    )
+    assert "import" not in session(prefixes=[])
+    assert "import" not in session(prefixes=["2001:db8::/32"])
+
+
+def test_what_is_not_said_of_a_peer_is_that_nothing_is_let_in():
+    template = conf(options(), member("alfa", 1), [], []).split("template bgp ")[1]
+    assert template.count("import none;") == 1
+    assert 'export where proto = "own4";' in template
+
+
+def test_only_own_prefixes_are_announced():
+    text = conf(options(), member("alfa", 1), prefixes("192.168.1.0/24"), [])
+    assert text.count("route ") - text.count("route_") == 1
+    assert "\troute 192.168.1.0/24 unreachable;\n" in text
+
+
+def test_without_an_overlay_address_of_ipv6_there_is_no_word_of_it():
+    text = conf(
+        options(), member("alfa", 1), prefixes("2001:db8:1::/48"), [Seat(member("bravo", 2), prefixes("2001:db8::/48"))]
+    )
+    assert "ipv6" not in text and "2001:db8" not in text
+
+
+def test_one_side_of_a_session_opens_it():
+    for one, other in (("alfa", "bravo"), ("bravo", "alfa"), ("r1", "r2")):
+        text = conf(options(), member(one, 1), [], [Seat(member(other, 2), [])])
+        assert ("passive on;" in text) != graph.leads(one, other)
+
+
+def test_both_ends_of_a_session_have_one_password_and_each_pair_its_own():
+    nodes = ("alfa", "bravo", "carol", "bravo2")
+    found = [render.session_password(SECRET, one, other) for one in nodes for other in nodes if one < other]
+    assert len(set(found)) == len(found) == 6
+    assert render.session_password(SECRET, "alfa", "bravo") == render.session_password(SECRET, "bravo", "alfa")
+    assert render.session_password("another secret", "alfa", "bravo") not in found
+    for password in found:
+        assert len(password) == 64 and not password.strip("0123456789abcdef")
+    assert '\tpassword "%s";' % found[0] in session(options("option secret '%s'" % SECRET))
+    assert "password" not in session()
+    assert SECRET not in session(options("option secret '%s'" % SECRET))
+
+
+def test_a_name_is_never_a_word_of_birds_language():
+    assert render.protocol_name("bgp") == "_bgp"
+    assert len(render.protocol_name("N" * 63)) == 64  # BIRD's SYM_MAX_LEN

@@ -1,0 +1,168 @@
+import json
+
+from fake_http import run
+from test_status import running
+
+from bgpmesh import VERSION, cli, compat, status, ubus
+from bgpmesh.ubus import UbusError
+
+
+class Captured:
+    """Has what is printed in `out` and `err`."""
+
+    def __enter__(self):
+        self._sys = cli.sys
+        self.errors = []
+        self.lines = []
+        cli.sys = self
+        self.stderr = self
+        cli.print = lambda text="": self.lines.append(text)
+        return self
+
+    def write(self, text):
+        self.errors.append(text)
+
+    def __exit__(self, *_):
+        cli.sys = self._sys
+        del cli.print
+
+    @property
+    def out(self):
+        return "\n".join(self.lines)
+
+    @property
+    def err(self):
+        return "".join(self.errors)
+
+
+def answering(answer):
+    """Has the agent answer that to every question; an exception is raised."""
+
+    async def ask(path, method, timeout=5):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return ask
+
+
+def ran(*arguments, answer=None):
+    """(exit status, what was printed, what was complained) of a command with an agent that answers so."""
+    before, ubus.ask = ubus.ask, answering(answer)
+    if compat.RUNTIME == "micropython":
+        run(nothing())
+    try:
+        with Captured() as captured:
+            code = cli.main(list(arguments))
+    finally:
+        ubus.ask = before
+    return code, captured.out, captured.err
+
+
+async def nothing():
+    pass
+
+
+def state(name):
+    found = status.status(running())
+    found["state"] = name
+    return found
+
+
+def test_wrong_usage():
+    for arguments in (
+        (),
+        ("nonsense",),
+        ("",),
+        ("-h",),
+        ("status", "x"),
+        ("status", "-j", "-j"),
+        ("status", "--json"),
+        ("peers", "x"),
+        ("sync", "-j"),
+        ("leave", "-j"),
+        ("leave", "now"),
+        ("run", "x"),
+        ("check", "-j"),
+        ("--version", "x"),
+        ("-j", "status"),
+    ):
+        assert ran(*arguments) == (2, "", cli.USAGE), arguments
+
+
+def test_the_usage_names_every_command():
+    for command in ("run", "status [-j]", "peers [-j]", "check", "sync", "leave", "--version"):
+        assert "\n  " + command in cli.USAGE
+    assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
+
+
+def test_the_version():
+    assert ran("--version") == (0, VERSION, "")
+
+
+def test_the_exit_status_of_status():
+    assert ran("status", answer=state("converged"))[0] == 0
+    for name in ("starting", "waiting", "syncing", "degraded", "stopping"):
+        assert ran("status", answer=state(name))[0] == 4
+        assert ran("status", "-j", answer=state(name))[0] == 4
+    for code in (ubus.NOT_FOUND, ubus.CONNECTION_FAILED):
+        status_, out, err = ran("status", answer=UbusError(code, "bgpmesh status"))
+        assert (status_, out) == (3, "")
+        assert err.startswith("bgpmesh: the agent is not running; ") and err.count("\n") == 1
+
+
+def test_an_agent_that_does_not_answer_is_neither_converged_nor_not_running():
+    code, out, err = ran("status", answer=UbusError(ubus.TIMEOUT, "bgpmesh status"))
+    assert (code, out) == (4, "") and "TIMEOUT" in err
+
+
+def test_other_commands_fail_without_an_agent():
+    for command in ("peers", "sync", "leave"):
+        for code in (ubus.NOT_FOUND, ubus.CONNECTION_FAILED, ubus.TIMEOUT, ubus.UNKNOWN_ERROR):
+            status_, out, err = ran(command, answer=UbusError(code, "bgpmesh " + command))
+            assert (status_, out) == (1, "") and err.startswith("bgpmesh: ")
+
+
+def test_status_for_a_person():
+    _, out, err = ran("status", answer=state("degraded"))
+    assert err == ""
+    assert "node      alfa, degraded (bgpmesh %s on %s)" % (VERSION, compat.RUNTIME) in out
+    assert "address   10.0.0.1" in out
+    assert "tinc      1.1 running, 2 of 2 peers reachable" in out
+    assert "bird      3.1.7 running, 1 of 2 sessions Established" in out
+    assert "problem   no session (for 0 s)" in out
+    fresh = state("starting")
+    fresh.update(address="", prefixes=[], problems=[])
+    fresh["etcd"].update(age=-1, reachable=False, failures=3)
+    fresh["bird"].update(running=False)
+    _, out, _ = ran("status", answer=fresh)
+    assert "address   none yet" in out and "announced nothing" in out and "never answered" in out
+    assert "not reachable (3 failures)" in out and "bird      not running" in out
+
+
+def test_peers_for_a_person():
+    answer = run(status.peers(running()))
+    code, out, _ = ran("peers", answer=answer)
+    lines = out.split("\n")
+    assert code == 0 and len(lines) == 5
+    assert lines[0].split()[:3] == ["NODE", "ADDRESS", "ENDPOINT"]
+    bravo = lines[1]
+    assert bravo.startswith("bravo ") and "[2001:db8::2]:655" in bravo and "0.8 ms" in bravo
+    columns = [line.index(word) for line, word in zip(lines[1:4], ("10.0.0.2", "10.0.0.3", "10.0.0.4"))]
+    assert len(set(columns)) == 1
+    assert ran("peers", answer={"peers": []})[1].split()[0] == "NODE"
+
+
+def test_json_is_what_the_agent_answered():
+    answer = state("converged")
+    assert json.loads(ran("status", "-j", answer=answer)[1]) == answer
+    answer = run(status.peers(running()))
+    assert json.loads(ran("peers", "-j", answer=answer)[1]) == answer
+
+
+def test_sync_and_leave_say_what_happened():
+    assert ran("sync", answer={"queued": True})[:2] == (0, "queued")
+    code, out, _ = ran("leave", answer={"left": True})
+    assert code == 0 and "left the mesh" in out
+    answer = {"left": False, "problem": "nobody answers"}
+    assert ran("leave", answer=answer) == (1, "", "bgpmesh: still a member: nobody answers\n")

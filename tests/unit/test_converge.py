@@ -1,0 +1,376 @@
+from example import Clock, member, options
+from fake_http import run
+
+from bgpmesh import converge
+from bgpmesh.bird.control import BirdError, Session
+from bgpmesh.problems import Problems
+from bgpmesh.tinc.control import Node, TincError
+from bgpmesh.ubus import UbusError
+
+
+class Bus:
+    def __init__(self):
+        self.heard = {}
+
+    def subscribe(self, path, handler):
+        self.heard[path] = handler
+
+    async def send_event(self, name, data):
+        pass
+
+
+class Membership:
+    """What a Convergence looks at: this router is alfa, and knows the `others`, numbers of members, all alive."""
+
+    def __init__(self, *others):
+        self.config = options()
+        self.me = member("alfa", 1)
+        self.prefixes = self.me.prefixes
+        self.known = True
+        self.claims = {}
+        self.know(*others)
+
+    def know(self, *others):
+        self.others = {"r%d" % number: member("r%d" % number, number) for number in others}
+        self.online = set(self.others)
+
+    def settling(self):
+        return False
+
+
+class Daemon:
+    """What tinc.daemon.Tincd and bird.daemon.Bird have in common: `applied` plans, failures to come, what is seen."""
+
+    def __init__(self):
+        self.applied = []
+        self.failures = []
+        self.running = False
+        self.lies_down = None  # the error that looking at it ends in
+        self.doubted = False
+        self.version = "1.1"
+        self.nodes = {}
+        self.sessions = {}
+        self.stopped = 0
+        self.stock = False
+        self.warmed = 0
+
+    async def apply(self, plan):
+        if self.failures:
+            raise self.failures.pop(0)
+        self.applied.append(plan)
+
+    async def verify(self, plan, online):
+        if self.lies_down:
+            raise self.lies_down
+        self.running = True
+
+    def lost(self):
+        self.running = False
+        self.nodes = {}
+        self.sessions = {}
+
+    async def stop(self):
+        self.stopped += 1
+        self.lost()
+
+    def clean(self, *_):
+        return not self.doubted
+
+    def doubt(self):
+        self.doubted = True
+
+    def is_ready(self, plan, online):
+        return True
+
+    def reaches(self, node):
+        return node in self.nodes
+
+    def warm_up(self, plan):
+        self.warmed += 1
+
+    async def stock_runs(self):
+        return self.stock
+
+
+class Router:
+    """A Convergence over daemons of which each test says what they do."""
+
+    def __init__(self, *others):
+        self.bus = Bus()
+        self.problems = Problems(lambda text: None)
+        self.mesh = converge.Convergence(self.bus, None, self.problems, "1.1", lambda text: None)
+        self.tincd = self.mesh.tincd = Daemon()
+        self.bird = self.mesh.bird = Daemon()
+        self.membership = self.mesh.membership = Membership(*others)
+
+    def connect(self, *nodes, address=None):
+        """Has a tunnel to and a session with these nodes, and no others."""
+        self.tincd.nodes = {node: Node(True, True, True, address, 0.5) for node in nodes}
+        self.bird.sessions = {node: Session("Established", "", "") for node in nodes}
+
+    def step(self, later=0):
+        """The state after a round, so many seconds later than now."""
+        with Clock(later):
+            run(self.mesh.step())
+        return self.mesh.state
+
+    def codes(self):
+        return [problem.code for problem, _ in self.problems.all()]
+
+
+def test_a_mesh_converges():
+    router = Router(2)
+    assert router.step() == "syncing"
+    assert len(router.tincd.applied) == len(router.bird.applied) == 1
+    assert sorted(router.mesh.plan.seats) == ["r2"]
+    router.connect("r2")
+    assert router.step() == "converged"
+    assert len(router.tincd.applied) == len(router.bird.applied) == 1
+    assert router.codes() == []
+
+
+def test_a_router_alone_has_converged():
+    assert Router().step() == "converged"
+
+
+def test_without_an_address_or_prefixes_there_is_no_plan():
+    router = Router(2)
+    router.membership.prefixes = None
+    assert router.step() == "waiting" and not router.mesh.plan
+    router.membership.prefixes = []
+    router.membership.me = None
+    assert router.step() == "waiting" and not router.mesh.plan
+
+
+def test_before_the_registry_has_answered_nothing_has_converged():
+    router = Router(2)
+    router.connect("r2")
+    router.membership.known = False
+    assert router.step() == "syncing"
+    assert router.step(30) == "degraded"
+
+
+def test_who_is_offline_is_not_waited_for():
+    router = Router(2, 3)
+    router.membership.online = {"r2"}
+    router.connect("r2")
+    assert router.step() == "converged"
+    assert sorted(router.mesh.plan.seats) == ["r2", "r3"]
+
+
+def test_what_is_missing_is_a_problem_when_it_has_had_its_time():
+    router = Router(2, 3)
+    router.connect("r2")
+    assert router.step() == "syncing" and router.codes() == []
+    assert router.step(21) == "degraded" and router.codes() == ["peer"]
+    assert "'r3': no tunnel" in router.problems.all()[0][0].text
+    router.connect("r2", "r3")
+    assert router.step(22) == "converged" and router.codes() == []
+
+
+def test_what_is_missing_is_named():
+    router = Router(2, 3)
+    router.connect("r2", "r3")
+    router.step()
+    assert router.mesh.missing("r2") is None
+    router.bird.sessions["r2"] = Session("Active", "", "Socket: No route to host")
+    assert router.mesh.missing("r2") == "its BGP session is in state Active (Socket: No route to host)"
+    del router.bird.sessions["r2"]
+    assert router.mesh.missing("r2") == "no BGP session in BIRD"
+    router.tincd.nodes = {}
+    assert "no tunnel" in router.mesh.missing("r2")
+
+
+def test_many_peers_in_trouble_share_a_problem():
+    router = Router(*range(2, 12))
+    router.step()
+    router.step(21)
+    (problem, _) = router.problems.all()[0]
+    assert (problem.subject, router.codes()) == ("peers", ["peer"]) and "10 of the 10" in problem.text
+
+
+def test_a_burst_of_joins_is_applied_at_once():
+    router = Router(2)
+    router.connect("r2")
+    assert router.step() == "converged"
+    for number in range(3, 9):
+        router.membership.know(*range(2, number))
+        router.connect(*router.membership.others)
+        router.mesh.refresh()
+        router.step()
+        assert 0 < router.mesh.next_look() <= 0.7
+        assert router.mesh.state == "syncing"
+    assert len(router.tincd.applied) == 1
+    router.step(0.8)
+    assert len(router.tincd.applied) == len(router.bird.applied) == 2
+    assert len(router.tincd.applied[-1].seats) == 6
+
+
+def test_a_plan_that_is_the_same_is_not_applied_again():
+    router = Router(2)
+    router.step()
+    router.mesh.refresh()
+    router.step(1)
+    assert len(router.tincd.applied) == len(router.bird.applied) == 1
+
+
+def test_everything_is_compared_once_in_a_while_and_when_asked():
+    router = Router(2)
+    router.connect("r2")
+    router.step()
+    router.step(290)
+    assert len(router.tincd.applied) == 1
+    router.step(310)
+    assert len(router.tincd.applied) == 2
+    router.mesh.audit()
+    router.step(311)
+    assert len(router.tincd.applied) == len(router.bird.applied) == 3
+
+
+def test_what_cannot_be_applied_is_said_and_tried_again_later():
+    for part, error, code in (
+        ("tincd", OSError(28, "No space left on device"), "disk"),
+        ("bird", UbusError(7, "service set"), "procd"),
+        ("bird", BirdError("refused"), "bird"),
+        ("tincd", TincError("refused"), "tinc"),
+    ):
+        router = Router(2)
+        router.connect("r2")
+        daemon = getattr(router, part)
+        daemon.failures = [error]
+        assert router.step() == "degraded"
+        assert router.codes() == [code], (router.codes(), code)
+        assert daemon.applied == [] and 0 < router.mesh.next_look() <= 1
+        router.step()
+        assert daemon.applied == []
+        assert router.step(2) == "converged"
+        assert len(daemon.applied) == 1 and router.codes() == []
+
+
+def test_bird_waits_for_the_first_tunnels_and_not_for_long():
+    router = Router(2)
+    router.tincd.is_ready = lambda plan, online: False
+    router.bird.lies_down = BirdError("does not run")
+    router.step()
+    assert router.tincd.applied and not router.bird.applied
+    router.step(3)
+    assert router.bird.applied
+    ready = Router(2)
+    ready.step()
+    assert ready.bird.applied
+    # One that runs waits for nobody.
+    ready.tincd.is_ready = router.tincd.is_ready
+    ready.membership.know(2, 3)
+    ready.mesh.refresh()
+    ready.step(1)
+    assert len(ready.bird.applied) == 2
+
+
+def test_a_daemon_that_dies_is_said_at_once_where_all_was_well():
+    router = Router(2)
+    router.connect("r2")
+    assert router.step() == "converged"
+    router.tincd.lies_down = TincError("tincd is not running")
+    router.bus.heard["service"]("instance.respawn", {"service": "bgpmesh-tinc"})
+    assert router.step() == "degraded" and router.codes() == ["tinc_down"]
+    router.tincd.lies_down = None
+    router.tincd.lost()
+    router.step(1)
+    router.connect("r2")
+    assert router.step(1) == "converged" and router.codes() == []
+
+
+def test_while_it_starts_a_daemon_is_given_time():
+    router = Router(2)
+    router.tincd.lies_down = TincError("tincd is not running")
+    assert router.step() == "syncing" and router.codes() == []
+    router.step(21)
+    assert router.codes() == ["tinc_down"]
+
+
+def test_a_daemon_that_dies_again_and_again_is_not_given_more_time_for_it():
+    router = Router(2)
+    router.tincd.lies_down = TincError("tincd is not running")
+    for seconds in range(25):
+        with Clock(seconds):
+            router.bus.heard["service"]("instance.respawn", {"service": "bgpmesh-tinc"})
+        router.step(seconds)
+    assert router.codes() == ["tinc_down"] and router.mesh.state == "degraded"
+
+
+def test_a_bird_that_was_started_again_gets_its_configuration_again():
+    router = Router(2)
+    router.step()
+    router.bus.heard["service"]("instance.respawn", {"service": "bgpmesh-bird"})
+    router.step()
+    assert len(router.bird.applied) == 2
+
+
+def test_the_stock_bird_is_found_when_it_starts():
+    router = Router(2)
+    router.connect("r2")
+    router.step()
+    router.bird.stock = True
+    assert router.step() == "converged"
+    router.bus.heard["service"]("service.start", {"service": "bird"})
+    assert router.step() == "degraded" and router.codes() == ["stock_bird"]
+    router.bird.stock = False
+    router.mesh.audit()
+    assert router.step() == "converged" and router.codes() == []
+
+
+def test_who_loses_its_address_stands_aside():
+    router = Router(2)
+    router.step()
+    router.membership.me = None
+    assert router.step() == "waiting"
+    assert (router.tincd.stopped, router.bird.stopped, router.mesh.plan) == (1, 1, None)
+    router.membership.me = member("alfa", 1)
+    router.mesh.refresh()
+    router.step(1)
+    assert len(router.tincd.applied) == 2
+
+
+def test_what_another_member_has_wrong_is_not_our_trouble():
+    router = Router(2)
+    router.connect("r2")
+    router.membership.others["r2"].prefixes = router.membership.me.prefixes
+    router.membership.others["r2"].created = 99
+    assert router.step() == "converged" and router.codes() == ["prefix_conflict"]
+    router.membership.others["r2"].created = 0
+    router.membership.me.created = 99
+    router.mesh.refresh()
+    assert router.step(1) == "degraded"
+
+
+def test_a_tunnel_that_is_no_longer_ours_to_dial_is_held_for_a_minute():
+    router = Router(*range(2, 40))
+    router.connect(*router.membership.others)
+    router.step()
+    before = set(router.mesh.plan.share)
+    router.membership.know(*range(2, 39))
+    router.mesh.refresh()
+    router.step(1)
+    assert set(router.mesh.plan.share) | (before & set(router.membership.others)) == set(router.mesh.plan.dialled)
+    router.step(62)
+    router.step(123)
+    assert set(router.mesh.plan.share) == set(router.mesh.plan.dialled)
+
+
+def test_the_address_that_a_tunnel_comes_from_is_never_routed_into_the_mesh():
+    router = Router(2, 3)
+    router.membership.others["r2"] = member("r2", 2, endpoint=None)
+    router.membership.others["r3"] = member("r3", 3, endpoint=None, prefixes=["198.51.100.0/24"])
+    router.connect("r2", "r3", address="198.51.100.2")
+    router.step()
+    assert router.codes() == []
+    router.step(1)
+    assert router.codes() == ["prefix_conflict"] and router.mesh.plan.seats["r3"].prefixes == []
+
+
+def test_it_stops():
+    router = Router(2)
+    router.step()
+    run(router.mesh.stop())
+    assert (router.mesh.state, router.tincd.stopped, router.bird.stopped) == ("stopping", 1, 1)
+    run(router.mesh.run())  # ends at once

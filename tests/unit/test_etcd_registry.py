@@ -1,0 +1,664 @@
+from fake_etcd import Etcd
+from fake_http import CLOSE, HANG, Server, answer, run
+
+from bgpmesh.etcd.registry import Registry
+from bgpmesh.etcd.v3 import Client, EtcdError
+
+
+def on(store, steps, nodes=("alfa",), ttl=30, endpoints=1, **options):
+    """What steps(registry, ...) returns, with a registry of prefix /t for each node, all on one store."""
+
+    async def main():
+        servers = [Server(store.respond) for _ in range(endpoints)]
+        for server in servers:
+            await server.start()
+        urls = ["http://127.0.0.1:%d" % server.port for server in servers]
+        registries = [Registry(Client(urls, **options), "/t", node, ttl) for node in nodes]
+        try:
+            return await steps(*registries)
+        finally:
+            for registry in registries:
+                registry.close()
+            for server in servers:
+                server.stop()
+
+    return run(main())
+
+
+async def failure(coroutine):
+    """The kind of the EtcdError in which it ends."""
+    try:
+        found = await coroutine
+    except EtcdError as error:
+        return error.kind
+    raise AssertionError("no error but %r" % found)
+
+
+def texts(registry):
+    return {node: registry.members[node].text for node in registry.members}
+
+
+def filled(count=3):
+    store = Etcd()
+    for number in range(count):
+        store.put("/t/peers/n%d" % number, "record %d" % number)
+        store.put("/t/alive/n%d" % number)
+        store.put("/t/claims/10.0.0.%d" % number, "n%d" % number)
+    store.put("/tx/peers/other", "of another mesh")
+    store.put("/t/peersx", "of nobody")
+    return store
+
+
+def agrees(registry, store):
+    """Whether the view is what the store has."""
+    found = [{}, {}, {}]
+    for key in store.keys:
+        for place, name in enumerate((b"/t/peers/", b"/t/alive/", b"/t/claims/")):
+            if key.startswith(name):
+                found[place][key[len(name) :].decode()] = store.keys[key][0].decode()
+    return texts(registry) == found[0] and registry.alive == set(found[1]) and registry.claims == found[2]
+
+
+def test_before_the_first_poll_there_is_nothing():
+    async def steps(registry):
+        assert (registry.members, registry.alive, registry.claims) == ({}, set(), {})
+        assert (registry.revision, registry.last_success, registry.failures) == (0, None, 0)
+        assert (registry.error, registry.generation) == (None, 0)
+        return registry.endpoint.startswith("http://127.0.0.1:")
+
+    assert on(Etcd(), steps)
+
+
+def test_the_first_poll_reads_everything_under_the_prefix():
+    store = filled()
+
+    async def steps(registry):
+        assert await registry.poll() is True
+        assert texts(registry) == {"n0": "record 0", "n1": "record 1", "n2": "record 2"}
+        assert registry.alive == {"n0", "n1", "n2"}
+        assert registry.claims == {"10.0.0.0": "n0", "10.0.0.1": "n1", "10.0.0.2": "n2"}
+        assert registry.revision == store.revision
+        assert registry.last_success is not None
+        entry = registry.members["n1"]
+        assert (entry.created, entry.modified) == (5, 5)
+        return len(store.paths)
+
+    assert on(store, steps) == 1
+
+
+def test_a_poll_without_news_is_one_request_and_changes_nothing():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.paths.clear()
+        assert await registry.poll() is False
+        store.put("/elsewhere", "x")
+        assert await registry.poll() is False
+        return len(store.paths), agrees(registry, store)
+
+    assert on(store, steps) == (2, True)
+
+
+def test_puts_come_with_one_request():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.paths.clear()
+        store.put("/t/peers/n1", "another")
+        store.put("/t/peers/new", "new")
+        store.put("/t/alive/new")
+        store.put("/t/claims/10.0.0.9", "new")
+        store.put("/t/claims/10.0.0.0", "new")
+        assert await registry.poll() is True
+        assert registry.members["n1"].text == "another"
+        assert (registry.members["n1"].created, registry.members["n1"].modified) == (5, 13)
+        return len(store.paths), agrees(registry, store)
+
+    assert on(store, steps) == (1, True)
+
+
+def test_a_put_of_the_same_is_no_change():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.put("/t/peers/n1", "record 1")
+        store.put("/t/alive/n1")
+        store.put("/t/claims/10.0.0.1", "n1")
+        assert await registry.poll() is False
+        return registry.members["n1"].modified
+
+    assert on(store, steps) == 13
+
+
+def test_deletes_are_found():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        for key in ("/t/peers/n1", "/t/alive/n1", "/t/claims/10.0.0.1"):
+            store.delete(key)
+            assert await registry.poll() is True
+            assert await registry.poll() is False
+            assert agrees(registry, store), key
+        return registry.generation
+
+    assert on(store, steps) == 0
+
+
+def test_the_last_of_all_may_be_deleted():
+    store = Etcd()
+    store.put("/t/peers/n", "record")
+
+    async def steps(registry):
+        await registry.poll()
+        store.delete("/t/peers/n")
+        assert await registry.poll() is True
+        return registry.members
+
+    assert on(store, steps) == {}
+
+
+def test_a_delete_and_a_put_between_two_polls():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.delete("/t/peers/n1")
+        store.put("/t/peers/new", "new")
+        assert await registry.poll() is True
+        assert agrees(registry, store)
+        store.delete("/t/peers/n2")
+        store.put("/t/peers/n2", "record 2")
+        created = store.revision
+        assert await registry.poll() is True  # the same text, but younger
+        assert registry.members["n2"].created == created
+        store.put("/t/peers/brief", "x")
+        store.delete("/t/peers/brief")
+        assert await registry.poll() is False
+        return agrees(registry, store)
+
+    assert on(store, steps)
+
+
+def test_many_members_come_page_by_page():
+    store = filled(60)
+
+    async def steps(registry):
+        await registry.poll()
+        assert agrees(registry, store)
+        for number in range(60):
+            store.put("/t/peers/n%d" % number, "again %d" % number)
+        await registry.poll()
+        assert agrees(registry, store)
+        for number in range(0, 60, 2):
+            store.delete("/t/peers/n%d" % number)
+            store.delete("/t/alive/n%d" % number)
+        await registry.poll()
+        assert agrees(registry, store)
+        store.paths.clear()
+        await registry.poll()
+        return len(store.paths)
+
+    assert on(store, steps) == 1
+
+
+def test_a_store_that_lost_its_last_writes_is_read_anew():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        before, revision = store.snapshot(), store.revision
+        store.put("/t/peers/n1", "lost")
+        store.put("/t/peers/lost", "lost")
+        await registry.poll()
+        store.restore(before, revision)
+        assert await registry.poll() is True
+        assert registry.generation == 1
+        assert agrees(registry, store)
+        assert await registry.poll() is False
+        return registry.generation
+
+    assert on(store, steps) == 1
+
+
+def test_a_wiped_store_is_read_anew():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.wipe()
+        assert await registry.poll() is True
+        assert (registry.members, registry.alive, registry.claims) == ({}, set(), {})
+        store.put("/t/peers/n1", "record")
+        await registry.poll()
+        return registry.generation, agrees(registry, store)
+
+    assert on(store, steps) == (1, True)
+
+
+def test_another_cluster_is_read_anew_whatever_its_revision():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.__init__(revision=9999, cluster="78")
+        store.put("/t/peers/n1", "there")
+        assert await registry.poll() is True
+        return registry.generation, agrees(registry, store)
+
+    assert on(store, steps) == (1, True)
+
+
+def test_a_restored_store_that_has_grown_again_is_known_by_its_term():
+    store = filled()
+
+    async def steps(registry):
+        store.term = 9
+        await registry.poll()
+        store.keys[b"/t/peers/n1"][0] = b"of another past"
+        store.put("/elsewhere")
+        store.term = 2
+        assert await registry.poll() is True
+        return registry.generation, agrees(registry, store)
+
+    assert on(store, steps) == (1, True)
+
+
+def test_a_new_leader_is_no_new_store():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.term = 9
+        assert await registry.poll() is False
+        return registry.generation
+
+    assert on(store, steps) == 0
+
+
+def test_what_a_restore_changed_unseen_is_found_by_the_audit():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        # As after a restore and as many writes as had been lost: what differs is older than the last poll.
+        store.keys[b"/t/peers/n1"] = [b"of another past", 3, 3, "0"]
+        store.keys[b"/t/claims/10.0.0.1"][0] = b"n2"
+        store.keys[b"/t/alive/other"] = store.keys.pop(b"/t/alive/n1")
+        for _ in range(60):
+            await registry.poll()
+        return registry.generation, agrees(registry, store)
+
+    assert on(store, steps) == (1, True)
+
+
+def test_a_lost_lease_makes_a_new_generation_and_everything_is_read():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        assert await registry.keep_alive() is True
+        await registry.poll()
+        assert "alfa" in registry.alive
+        store.expire()
+        store.keys[b"/t/peers/n1"][0] = b"of another past"  # with its revisions, as after a restore
+        assert await registry.keep_alive() is True
+        assert registry.generation == 1
+        assert await registry.poll() is True
+        return agrees(registry, store) and "alfa" in registry.alive
+
+    assert on(store, steps, ttl=0)
+
+
+def test_the_lease_is_renewed_and_not_granted_again():
+    store = Etcd()
+
+    async def steps(registry):
+        for _ in range(3):
+            await registry.poll()
+            await registry.keep_alive()
+        return [path for path in store.paths if "kv/txn" not in path]
+
+    assert on(store, steps, ttl=0) == [
+        "/v3/lease/grant",
+        "/v3/kv/put",
+        "/v3/lease/keepalive",
+        "/v3/lease/keepalive",
+    ]
+    store.paths.clear()
+    assert on(store, steps, ttl=30) == ["/v3/lease/grant", "/v3/kv/put"]
+
+
+def test_a_sign_of_life_that_was_deleted_is_put_again():
+    store = Etcd()
+
+    async def steps(registry):
+        await registry.keep_alive()
+        await registry.poll()
+        store.delete("/t/alive/alfa")
+        assert await registry.keep_alive() is False
+        await registry.poll()
+        assert "alfa" not in registry.alive
+        await registry.keep_alive()
+        await registry.poll()
+        return "alfa" in registry.alive, registry.generation
+
+    assert on(store, steps) == (True, 0)
+
+
+def test_a_lease_that_turns_out_lost_at_a_put_is_granted_anew():
+    store = Etcd()
+
+    async def steps(registry):
+        await registry.keep_alive()
+        await registry.poll()
+        store.wipe()
+        await registry.poll()
+        assert await registry.keep_alive() is True
+        await registry.poll()
+        return "alfa" in registry.alive, registry.generation
+
+    assert on(store, steps) == (True, 2)
+
+
+def test_a_refused_sign_of_life_grants_no_lease_after_lease():
+    store = Etcd()
+
+    async def steps(registry):
+        for _ in range(3):
+            store.refuse = []
+            if not store.leases:
+                store.raw = [answer(b'{"header":{"revision":"1"},"ID":"5","TTL":"30"}')]
+                store.leases["5"] = 30
+            store.refuse = [(403, "etcdserver: permission denied")]
+            assert await failure(registry.keep_alive()) == "permission"
+        await registry.keep_alive()
+        return store.paths
+
+    assert on(store, steps) == ["/v3/lease/grant"] + ["/v3/kv/put"] * 4
+
+
+def test_an_address_is_claimed_by_the_first():
+    store = Etcd()
+
+    async def steps(alfa, beta):
+        assert await alfa.claim("10.0.0.1") == "alfa"
+        assert await beta.claim("10.0.0.1") == "alfa"
+        assert await alfa.claim("10.0.0.1") == "alfa"
+        assert await beta.claim("10.0.0.2") == "beta"
+        await alfa.poll()
+        return alfa.claims
+
+    assert on(store, steps, ("alfa", "beta")) == {"10.0.0.1": "alfa", "10.0.0.2": "beta"}
+
+
+def test_a_claim_is_released_by_its_owner_only():
+    store = Etcd()
+
+    async def steps(alfa, beta):
+        await alfa.claim("10.0.0.1")
+        await beta.release("10.0.0.1")
+        assert b"/t/claims/10.0.0.1" in store.keys
+        await alfa.release("10.0.0.1")
+        await alfa.release("10.0.0.1")
+        return store.keys
+
+    assert on(store, steps, ("alfa", "beta")) == {}
+
+
+def test_a_claim_is_stolen_only_from_whom_it_was_meant_to():
+    store = Etcd()
+
+    async def steps(alfa, beta):
+        await alfa.claim("10.0.0.1")
+        assert await beta.steal("10.0.0.1", "gone") is False
+        assert await beta.steal("10.0.0.2", "gone") is False
+        assert await beta.steal("10.0.0.1", "alfa") is True
+        assert await beta.steal("10.0.0.1", "alfa") is True  # as when the first answer was lost
+        return store.keys[b"/t/claims/10.0.0.1"][0]
+
+    assert on(store, steps, ("alfa", "beta")) == b"beta"
+
+
+def test_who_leaves_takes_its_own_with_it():
+    store = filled()
+
+    async def steps(alfa):
+        before = sorted(store.keys)
+        await alfa.poll()
+        await alfa.keep_alive()
+        await alfa.put_record("mine")
+        await alfa.claim("10.0.0.9")
+        await alfa.poll()
+        await alfa.leave()
+        assert sorted(store.keys) == before
+        return store.leases
+
+    assert on(store, steps) == {}
+
+
+def test_leaving_needs_no_poll_before_and_may_be_repeated():
+    store = filled()
+    store.put("/t/peers/alfa", "mine")
+    store.put("/t/alive/alfa")
+    store.put("/t/claims/10.0.0.9", "alfa")
+
+    async def steps(alfa):
+        await alfa.leave()
+        await alfa.leave()
+        return [key for key in store.keys if b"alfa" in key or b"10.0.0.9" in key]
+
+    assert on(store, steps) == []
+
+
+def test_leaving_with_a_lease_that_is_gone():
+    store = Etcd()
+
+    async def steps(alfa):
+        await alfa.poll()
+        await alfa.keep_alive()
+        store.expire()
+        await alfa.leave()
+        return store.keys
+
+    assert on(store, steps) == {}
+
+
+def test_failures_are_counted_and_a_good_poll_ends_them():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        good = registry.last_success
+        store.refuse = [(503, "etcdserver: no leader"), (500, "etcdserver: broken")]
+        assert await failure(registry.poll()) == "leader"
+        assert await failure(registry.poll()) == "server"
+        assert registry.failures == 2
+        assert "broken" in registry.error
+        assert registry.last_success == good
+        assert agrees(registry, store)
+        await registry.poll()
+        return registry.failures, registry.error
+
+    assert on(store, steps) == (0, None)
+
+
+def test_a_change_that_came_with_a_failed_poll_is_told_by_the_next():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.delete("/t/peers/n1")
+        store.put("/t/peers/new", "new")
+        store.raw = [None, answer(b"no", "500 Server Error")]
+        assert await failure(registry.poll()) == "server"
+        assert await registry.poll() is True
+        return agrees(registry, store)
+
+    assert on(store, steps)
+
+
+def test_an_endpoint_that_is_left_has_everything_compared():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.keys[b"/t/claims/10.0.0.1"][0] = b"n2"  # unseen by a poll
+        await registry.poll()
+        assert not agrees(registry, store)
+        first = registry.endpoint
+        store.refuse = [(503, "etcdserver: no leader")]
+        await registry.poll()
+        assert registry.endpoint != first
+        store.paths.clear()
+        await registry.poll()
+        assert len(store.paths) == 1
+        return agrees(registry, store)
+
+    assert on(store, steps, endpoints=2)
+
+
+def test_answers_that_are_not_a_registry():
+    store = filled()
+    header = b'{"header":{"cluster_id":"77","revision":"900","raft_term":"2"},"responses":'
+
+    async def steps(registry):
+        for body in (
+            b'{"header":{}}',
+            b'{"header":null,"responses":[]}',
+            b'{"header":{"cluster_id":"1","revision":"x","raft_term":"1"},"responses":[]}',
+            header + b"null}",
+            header + b"[]}",
+            header + b"[{},{},{}]}",
+            header + b'[{"response_range":{"kvs":[{}]}}]}',
+            header + b'[{"response_range":{"kvs":[{"key":"*"}],"count":"1"}}]}',
+        ):
+            store.raw = [answer(body)]
+            assert await failure(registry.poll()) == "protocol", body
+            await registry.poll()
+            assert agrees(registry, store), body
+        return registry.failures
+
+    assert on(store, steps) == 0
+
+
+def test_answers_that_are_not_a_lease_or_a_claim():
+    store = Etcd()
+
+    async def steps(registry):
+        for body in (b'{"header":{}}', b'{"result":[]}', b'{"result":{"TTL":"x"},"header":[]}'):
+            for _ in range(2):
+                store.raw = [answer(body)]
+                assert await failure(registry.keep_alive()) == "protocol", body
+            store.raw = [answer(body)]
+            assert await failure(registry.claim("10.0.0.1")) == "protocol", body
+            store.raw = [answer(body)]
+            assert await failure(registry.put_record("mine")) == "protocol", body
+            await registry.keep_alive()
+        return await registry.claim("10.0.0.1")
+
+    assert on(store, steps, ttl=0) == "alfa"
+
+
+def test_half_an_answer_leaves_the_view_as_it_was():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        store.put("/t/peers/new", "new")
+        store.raw = [[b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"header":{"cluster_id":"77"', CLOSE]]
+        assert await failure(registry.poll()) == "closed"
+        assert "new" not in registry.members
+        assert await registry.poll() is True
+        store.raw = [[b"HTTP/1.1 200 OK\r\n", HANG]]
+        assert await failure(registry.poll()) == "timeout"
+        return agrees(registry, store), registry.failures
+
+    assert on(store, steps, timeout=0.3) == (True, 1)
+
+
+def test_unusual_names_are_kept_apart_and_bounded():
+    store = Etcd()
+    names = [
+        b"",
+        b"a b",
+        b"a/b",
+        b"\xff\x00",
+        b"\\xff\\x00",
+        b"\n",
+        "ä".encode(),
+        b"x" * 63,
+        b"x" * 64,
+        b"y" * 5000,
+    ]
+    for name in names:
+        store.put(b"/t/peers/" + name, "record")
+
+    async def steps(registry):
+        await registry.poll()
+        assert len(registry.members) == len(names)
+        assert max([len(name) for name in registry.members]) < 1100
+        assert all([32 < ord(letter) < 127 for name in registry.members for letter in name])
+        store.paths.clear()
+        assert await registry.poll() is False
+        assert len(store.paths) == 1
+        store.delete(b"/t/peers/\xff\x00")
+        await registry.poll()
+        return "\\xff\\x00" in registry.members, "\\x5cxff\\x5cx00" in registry.members
+
+    assert on(store, steps) == (False, True)
+
+
+def test_a_record_that_is_too_long_or_no_text_is_a_marker():
+    store = Etcd()
+    store.put("/t/peers/long", "x" * 20000)
+    store.put("/t/peers/bytes", b"\xff\xfe")
+    store.put("/t/peers/good", "x" * 16384)
+
+    async def steps(registry):
+        await registry.poll()
+        return [
+            (node, entry.text and len(entry.text))
+            for node, entry in sorted(registry.members.items())
+        ]
+
+    assert on(store, steps) == [("bytes", None), ("good", 16384), ("long", None)]
+
+
+def test_a_record_that_is_too_long_to_be_fetched_keeps_nobody_else_out():
+    store = filled(40)
+    store.put("/t/peers/n17x", "x" * 60000)
+
+    async def steps(registry):
+        await registry.poll()
+        entry = registry.members["n17x"]
+        assert entry.text is None
+        assert len(texts(registry)) == 41
+        assert registry.members["n18"].text == "record 18"
+        store.paths.clear()
+        assert await registry.poll() is False
+        assert len(store.paths) == 1
+        store.put("/t/peers/n17x", "y" * 60000)
+        store.put("/t/peers/n9", "new")
+        assert await registry.poll() is True
+        store.put("/t/peers/n17x", "short")
+        await registry.poll()
+        return agrees(registry, store)
+
+    assert on(store, steps, limit=40000)
+
+
+def test_an_owner_that_is_no_name_is_kept_as_data():
+    store = Etcd()
+    store.put("/t/claims/10.0.0.1", b"\xff")
+    store.put("/t/claims/10.0.0.2", "")
+
+    async def steps(registry):
+        await registry.poll()
+        assert await registry.claim("10.0.0.1") == "\\xff"
+        return registry.claims
+
+    assert on(store, steps) == {"10.0.0.1": "\\xff", "10.0.0.2": ""}

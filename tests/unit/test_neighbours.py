@@ -1,0 +1,111 @@
+import struct
+
+from bgpmesh import neighbours
+from bgpmesh.neighbours import Neighbours, message
+
+
+def test_a_message_as_the_kernel_takes_it():
+    # What iproute2 sends for `ip neighbour replace 10.0.0.2 lladdr 02:00:00:00:00:05 dev 3 nud permanent`,
+    # but for its flags NLM_F_ACK and the sequence number.
+    found = message(28, 3, "10.0.0.2", "02:00:00:00:00:05")
+    length, kind, flags, _, _ = struct.unpack_from("IHHII", found)
+    assert (length, kind, flags) == (len(found), 28, 0x505)
+    assert struct.unpack_from("BxxxiHBB", found, 16) == (2, 3, 0x80, 0, 0)
+    assert found[28:36] == struct.pack("HH", 8, 1) + bytes([10, 0, 0, 2])
+    assert found[36:] == struct.pack("HH", 10, 2) + bytes([2, 0, 0, 0, 0, 5]) + b"\0\0"
+
+
+def test_a_message_for_ipv6():
+    found = message(29, 7, "fd00::a", "02:00:00:00:00:05")
+    assert struct.unpack_from("BxxxiHBB", found, 16) == (10, 7, 0x80, 0, 0)
+    assert found[28:48] == struct.pack("HH", 20, 1) + bytes([0xFD] + [0] * 14 + [10])
+    assert len(found) == struct.unpack_from("I", found)[0] == 60
+
+
+class Kernel:
+    """A kernel's neighbour table and interface in place of the real ones."""
+
+    def __init__(self):
+        self.index = 3
+        self.up = True
+        self.asked = []
+        self.refuses = None
+
+    def apply(self, table, wanted):
+        before = neighbours._ask, neighbours.disk, neighbours.socket
+        neighbours._ask, neighbours.disk, neighbours.socket = self._ask, self, self
+        try:
+            self.asked = []
+            table.apply("tinc0", wanted)
+        finally:
+            neighbours._ask, neighbours.disk, neighbours.socket = before
+        return self.asked
+
+    def _ask(self, _, kind, index, ip, hardware):
+        assert index == self.index
+        if ip == self.refuses:
+            raise OSError(1, ip)
+        self.asked.append(("new" if kind == 28 else "delete", ip, hardware))
+
+    # disk
+
+    def read_or_none(self, path):
+        if self.index is None:
+            return None
+        return ("0x1003\n" if self.up else "0x1002\n") if path.endswith("/flags") else "%d\n" % self.index
+
+    # socket
+
+    SOCK_RAW = 3
+
+    def socket(self, *_):
+        return self
+
+    def close(self):
+        pass
+
+
+ONE = {"10.0.0.2": "02:00:00:00:00:02"}
+TWO = {"10.0.0.2": "02:00:00:00:00:02", "fd00::3": "02:00:00:00:00:03"}
+
+
+def test_entries_are_made_changed_and_deleted():
+    kernel, table = Kernel(), Neighbours()
+    assert kernel.apply(table, ONE) == [("new", "10.0.0.2", "02:00:00:00:00:02")]
+    assert kernel.apply(table, ONE) == []
+    assert kernel.apply(table, TWO) == [("new", "fd00::3", "02:00:00:00:00:03")]
+    assert kernel.apply(table, {"10.0.0.2": "02:00:00:00:00:99"}) == [
+        ("new", "10.0.0.2", "02:00:00:00:00:99"),
+        ("delete", "fd00::3", "02:00:00:00:00:03"),
+    ]
+
+
+def test_nothing_is_made_without_an_interface_that_is_up():
+    kernel, table = Kernel(), Neighbours()
+    kernel.up = False
+    assert kernel.apply(table, ONE) == []
+    kernel.index = None
+    assert kernel.apply(table, ONE) == []
+
+
+def test_all_are_made_anew_for_another_interface_of_that_name():
+    kernel, table = Kernel(), Neighbours()
+    kernel.apply(table, ONE)
+    kernel.index = 4
+    assert len(kernel.apply(table, ONE)) == 1
+    kernel.up = False
+    kernel.apply(table, ONE)
+    kernel.up = True
+    assert len(kernel.apply(table, ONE)) == 1
+
+
+def test_what_the_kernel_refused_is_asked_for_again():
+    kernel, table = Kernel(), Neighbours()
+    kernel.refuses = "fd00::3"
+    try:
+        kernel.apply(table, TWO)
+        raise AssertionError("made")
+    except OSError:
+        pass
+    kernel.refuses = None
+    assert kernel.apply(table, TWO) == [("new", "fd00::3", "02:00:00:00:00:03")]

@@ -1,0 +1,201 @@
+from example import member, options, prefixes
+from meshes import MESHES, planned
+
+from bgpmesh import plan
+from bgpmesh.tinc import graph
+
+
+def bird(plan):
+    return "".join(plan.bird.pieces())
+
+
+def made(others, me=None, config=None, claims=None, online=None, underlay=None, held=(), version="1.1"):
+    nodes = [other.node for other in others]
+    return plan.make(
+        config or options(),
+        me or member("alfa", 1),
+        others,
+        claims or {},
+        set(nodes if online is None else online),
+        underlay or {},
+        list(held),
+        version,
+    )
+
+
+def everything(found):
+    """All of a Plan that is written or run."""
+    daemons = found.tinc, found.bird.digest, found.services
+    return daemons, sorted(found.seats), found.share, found.dialled, found.neighbours
+
+
+def test_the_same_members_make_the_same_plan_in_whatever_order_they_come():
+    for name in MESHES:
+        config, me, others, claims = MESHES[name]()
+        found = made(others, me, config, claims)
+        assert everything(found) == everything(made(list(reversed(others)), me, config, claims))
+        assert everything(found) == everything(made(sorted(others, key=lambda one: one.ip), me, config, claims))
+
+
+def test_a_member_left_out_is_in_no_file():
+    found = planned("conflicts")
+    assert sorted(found.seats) == ["bravo", "carol"]
+    assert "hosts/dora" not in found.tinc and "hosts/emil" not in found.tinc
+    assert "dora" not in bird(found) and "emil" not in bird(found)
+    assert "dora" not in found.dialled
+    assert sorted(found.neighbours) == ["10.0.0.2", "10.0.0.3"]
+    subjects = [(problem.code, problem.subject) for problem in found.problems]
+    assert sorted(subjects) == [
+        ("member_conflict", "dora"),
+        ("member_conflict", "emil"),
+        ("prefix_conflict", "alfa 192.168.1.0/24"),
+        ("prefix_conflict", "bravo 192.0.2.0/24"),
+        ("prefix_conflict", "carol 192.168.7.128/25"),
+    ]
+
+
+def test_what_is_announced_is_what_the_others_accept():
+    assert [str(prefix) for prefix in planned("conflicts").announced] == ["192.168.7.0/24"]
+    assert "route 192.168.1.0/24" not in bird(planned("conflicts"))
+
+
+def test_a_router_that_is_left_out_itself_stays_by_itself():
+    found = planned("outcast")
+    assert (found.seats, found.announced, found.dialled, found.neighbours) == ({}, [], [], {})
+    assert sorted(found.tinc) == ["hosts/alfa", "tinc-down", "tinc-up", "tinc.conf"]
+    assert "protocol bgp" not in bird(found)
+    assert [problem.subject for problem in found.problems] == ["alfa"]
+
+
+def test_a_member_that_is_offline_keeps_its_place():
+    for online in ([], ["carol"], ["bravo", "carol"]):
+        found = made([member("bravo", 2), member("carol", 3)], online=online)
+        assert everything(found) == everything(made([member("bravo", 2), member("carol", 3)]))
+
+
+def test_a_large_mesh_leans_on_the_members_that_are_online():
+    others = [member("r%d" % number, number) for number in range(2, 2 + graph.FULL_MESH)]
+    everybody = made(others).share
+    assert 1 <= len(everybody) <= graph.DIALS
+    dead = everybody[0]
+    found = made(others, online=[other.node for other in others if other.node != dead])
+    assert dead not in found.share and found.share
+    assert "hosts/" + dead in found.tinc and "_%s " % dead in bird(found)
+    assert made(others, online=[]).share == everybody
+
+
+def test_a_tunnel_is_held_though_it_is_no_longer_this_routers_to_dial():
+    others = [member("r%d" % number, number) for number in range(2, 2 + graph.FULL_MESH)]
+    others.append(member("nat", 99, endpoint=None))
+    share = made(others).share
+    spare = [other.node for other in others if other.endpoint and other.node not in share][0]
+    found = made(others, held=[spare, "gone", "nat"])
+    assert found.share == share
+    assert found.dialled == sorted(share + [spare])
+    assert "ConnectTo = %s\n" % spare in found.tinc["tinc.conf"][0]
+
+
+def test_no_prefix_covers_an_endpoint_or_where_a_tunnel_comes_from():
+    wide = member("bravo", 2, prefixes=["203.0.113.0/24", "192.0.2.0/24", "198.51.100.0/24"])
+    carol = member("carol", 3, endpoint=("carol.example.org", 655))
+    found = made([wide, carol], underlay={"carol": "203.0.113.3", "nobody": "198.51.100.9", "bravo": "unknown"})
+    assert [str(prefix) for prefix in found.seats["bravo"].prefixes] == ["198.51.100.0/24"]
+    assert [problem.code for problem in found.problems] == ["prefix_conflict"] * 2
+    texts = " ".join([problem.text for problem in found.problems])
+    assert "203.0.113.3/32, the endpoint of 'carol'" in texts and "192.0.2." in texts
+
+
+def test_a_router_that_is_alone():
+    found = planned("alone")
+    assert (found.seats, found.share, found.announced, found.neighbours, found.problems) == ({}, [], [], {}, [])
+
+
+def test_neighbours_are_the_members_of_this_make_with_all_their_addresses():
+    found = planned("everything").neighbours
+    assert sorted(found) == [
+        "10.0.0.2",
+        "10.0.0.3",
+        "10.0.0.4",
+        "10.0.0.5",
+        "fd00:99::2",
+        "fd00:99::4",
+        "fd00:99::5",
+    ]
+    assert found["10.0.0.2"] == found["fd00:99::2"] != found["10.0.0.3"]
+    assert sorted(planned("earlier").neighbours) == ["10.0.0.3"]
+
+
+# Services
+
+
+def test_the_services_as_procd_takes_them():
+    services = planned("three").services
+    assert sorted(services) == ["bgpmesh-bird", "bgpmesh-tinc"]
+    bird = services["bgpmesh-bird"]["bird"]
+    tincd = services["bgpmesh-tinc"]["tincd"]
+    run = "/var/run/bgpmesh"
+    assert bird["command"] == (
+        ["/usr/sbin/bird", "-f", "-c", run + "/bird.conf", "-s", run + "/bird.ctl", "-P", run + "/bird.pid"]
+    )
+    assert tincd["command"] == ["/usr/sbin/tincd", "-D", "-c", run + "/tinc", "--pidfile=" + run + "/tinc.pid"]
+    for instance in (bird, tincd):
+        assert instance["respawn"][2] == "0"  # never given up
+
+
+def test_tinc_1_0_writes_a_log_to_be_asked_by():
+    command = planned("three", "1.0").services["bgpmesh-tinc"]["tincd"]["command"]
+    assert command[-1] == "--logfile=/var/run/bgpmesh/tinc.log"
+
+
+def mark(*statements, **changes):
+    """What has procd start tincd again when it differs."""
+    others = [member("bravo", 2), member("carol", 3)]
+    me = member("alfa", 1, **changes)
+    return made(others, me, options(*statements)).services["bgpmesh-tinc"]["tincd"]["env"]
+
+
+def test_tincd_is_started_again_for_what_it_only_reads_at_its_start():
+    before = mark()
+    assert before == mark()
+    assert mark("option port '1655'") != before
+    assert mark("option interface 'mesh0'") != before
+    assert mark("option mtu '1300'") != before
+    assert mark(ip="10.0.0.9") != before
+
+
+def test_tincd_is_not_started_again_for_members_that_come_and_go():
+    others = [member("bravo", 2), member("carol", 3)]
+    before = made(others).services
+    assert made(others[:1]).services == before
+    assert made(others + [member("dora", 4)]).services == before
+    assert made([member("bravo", 2, endpoint=None, prefixes=[]), others[1]]).services == before
+    assert made(others, member("alfa", 1, prefixes=["192.168.77.0/24"])).services == before
+
+
+# What this router announces
+
+
+def local(found, *statements):
+    usable, problems = plan.local_prefixes(options(*statements), prefixes(*found))
+    return [str(prefix) for prefix in usable], [(problem.code, problem.subject) for problem in problems]
+
+
+def test_prefixes_of_interfaces_and_options_are_announced():
+    assert local(["192.168.1.0/24"], "list prefix '172.16.0.0/12'", "list prefix '192.168.1.0/24'") == (
+        ["172.16.0.0/12", "192.168.1.0/24"],
+        [],
+    )
+
+
+def test_ipv6_prefixes_only_where_the_overlay_has_ipv6():
+    found = ["192.168.1.0/24", "2001:db8:1::/64"]
+    assert local(found)[0] == ["192.168.1.0/24"]
+    assert local(found, "option network6 'fd00:99::/64'")[0] == found
+
+
+def test_what_nobody_may_announce_is_named():
+    found = ["192.168.1.0/24", "10.0.0.0/16", "0.0.0.0/0", "169.254.0.0/16"]
+    assert local(found) == (
+        ["192.168.1.0/24"],
+        [("prefix_unusable", text) for text in ("10.0.0.0/16", "0.0.0.0/0", "169.254.0.0/16")],
+    )

@@ -1,0 +1,45 @@
+from example import golden, member, options
+from meshes import planned
+
+from bgpmesh.tinc import render
+
+
+def test_the_files_are_those_in_golden():
+    for name, version in (("alone", "1.1"), ("three", "1.1"), ("everything", "1.1"), ("earlier", "1.0")):
+        files = planned(name, version).tinc
+        for path in sorted(files):
+            golden("tinc/%s/%s" % (name, path), files[path][0])
+
+
+def test_of_tincs_versions_only_the_newer_one_is_told_of_ed25519():
+    older, newer = planned("three", "1.0").tinc, planned("three", "1.1").tinc
+    assert "Ed25519PrivateKeyFile" in newer["tinc.conf"][0] and "AutoConnect = no" in newer["tinc.conf"][0]
+    assert "Ed25519" not in older["tinc.conf"][0] and "AutoConnect" not in older["tinc.conf"][0]
+    assert [path for path in older if older[path] != newer[path]] == ["tinc.conf"]
+
+
+def test_keys_can_be_read_by_root_alone_and_scripts_can_be_run():
+    files = planned("three").tinc
+    assert sorted(files) == ["hosts/alfa", "hosts/bravo", "hosts/carol", "tinc-down", "tinc-up", "tinc.conf"]
+    for path in files:
+        assert files[path][1] == (0o700 if path in ("tinc-up", "tinc-down") else 0o600), path
+
+
+def test_tunnels_are_dialled_in_the_order_of_names():
+    text = render.conf(options(), member("alfa", 1), [], ["dora", "bravo"], "1.1")
+    assert text.endswith("\nConnectTo = bravo\nConnectTo = dora\n")
+
+
+def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make():
+    for versions, right in (((), "no"), (("1.0",), "no"), (("1.0", ""), "mst")):
+        members = [member("r%d" % number, number + 1, version=text) for number, text in enumerate(versions)]
+        assert "\nBroadcast = %s\n" % right in render.conf(options(), member("alfa", 1), members, [], "1.1")
+
+
+def test_a_hardware_address_is_a_local_unicast_one_and_each_name_has_its_own():
+    found = [render.hardware_address("r%d" % number) for number in range(200)]
+    assert len(set(found)) == 200
+    for address in found:
+        octets = [int(part, 16) for part in address.split(":")]
+        assert len(octets) == 6 and octets[0] == 2
+    assert render.hardware_address("alfa") == render.hardware_address("alfa")
