@@ -115,16 +115,17 @@ def prove(lab, say):
 
     result = {"nodes": lab.nodes, "established": 0, "converged_s": None, "ping_ok": False, "ping6_ok": False}
     try:
-        lab.wait(complete, 90 + 2 * lab.nodes, f"{wanted} sessions and a ping")
+        lab.wait(complete, 120 + 2 * lab.nodes, f"{wanted} sessions and a ping")
         result["converged_s"] = round(lab.elapsed(), 2)
         result["ping_ok"] = True
-        lab.wait(lambda: first.ping(last.lan6), 10, f"a ping from {first.lan6} to {last.lan6}")
+        lab.wait(lambda: first.ping(last.lan6), 60, f"a ping from {first.lan6} to {last.lan6}")
         result["ping6_ok"] = True
-        lab.wait(lambda: all(is_converged(router) for router in lab.routers), 20, "every router to say it converged")
+        said = lab.wait(lambda: all_converged(lab), 60 + 2 * lab.nodes, "every router to say it converged")
     except LabTimeout as e:
         print(e, file=sys.stderr)
+        said = [router.status() for router in lab.routers]
     result["established"] = lab.established()
-    print("\n" + table(lab) + "\n")
+    print("\n" + table(lab, said) + "\n")
     for address, source in ((last.lan, first.lan), (last.lan6, first.lan6)):
         ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", "-I", source, address]
         print(first.exec(ping, check=False).stdout)
@@ -134,16 +135,21 @@ def prove(lab, say):
     return result
 
 
-def is_converged(router):
-    status = router.status()
-    return bool(status) and status["state"] == "converged"
-
-
-def table(lab):
-    """The routers as they describe themselves, as text."""
-    rows = [("router", "state", "overlay address", "tunnels up", "BGP Established", "routes received")]
+def all_converged(lab):
+    """The status of every router, or None while one of them does not say that it has converged."""
+    said = []
     for router in lab.routers:
-        status, peers = router.status(), router.peers()
+        said.append(router.status())
+        if not said[-1] or said[-1]["state"] != "converged":
+            return None
+    return said
+
+
+def table(lab, said):
+    """The routers as they describe themselves, as text; `said` is the status of each."""
+    rows = [("router", "state", "overlay address", "tunnels up", "BGP Established", "routes received")]
+    for router, status in zip(lab.routers, said):
+        peers = router.peers()
         if not status or peers is None:
             rows.append((router.name, "no answer", "-", "-", str(router.established()), "-"))
             continue

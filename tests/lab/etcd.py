@@ -24,7 +24,7 @@ class Etcd(Machine):
         argv += ["--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=" + ETCD_URL]
         self.launch([*argv, *self.args])
         self.booted()
-        self.lab.wait(self.answers, 30, "etcd to answer")
+        self.lab.wait(self.answers, 60, "etcd to answer")
 
     def stop(self, grace=5):
         """End the server; its address stays and clients are refused. link_down() loses it the other way."""

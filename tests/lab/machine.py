@@ -63,7 +63,7 @@ class Machine:
             )
         self._pid = None
 
-    def booted(self, deadline=30):
+    def booted(self, deadline=60):
         """Wait until process 1 has been started. Raises CommandError with the console when it was not."""
         with self._process.stdout as output:
             readable, _, _ = select.select([output], [], [], deadline)
@@ -79,12 +79,12 @@ class Machine:
                 self._signal_init(pid, signal.SIGTERM)
                 self._ended(grace)
             self._signal_init(pid, signal.SIGKILL)
-            self._ended(10)
+            self._ended(60)
         if self._process:
             # unshare ends with its child; it also dies alone if there never was one.
             if pid is None:
                 self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
         self._pid = None
 

@@ -21,7 +21,7 @@ class CommandError(Exception):
     """A command failed; the text is the command, its exit status and its output."""
 
 
-def run(argv, input=None, timeout=30, check=True, env=ENV):
+def run(argv, input=None, timeout=60, check=True, env=ENV):
     """Run a command to its end. Returns a CompletedProcess with `stdout` (str, stderr in it).
 
     Raises CommandError when it fails (unless `check` is false) or takes longer than `timeout` seconds.
@@ -78,7 +78,7 @@ def inner_pid(pid):
     return int(numbers[-1]) if len(numbers) > 1 else None
 
 
-def delete(name, deadline=10):
+def delete(name, deadline=60):
     """Kill what runs in the namespace and remove it; nothing happens when there is none."""
     if not (NETNS / name).exists():
         return

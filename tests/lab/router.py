@@ -153,7 +153,7 @@ class Router(Machine):
         """BIRD's whole reply to a command, or "" when it does not answer (facts of `birdc -v`)."""
         try:
             with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(2)
+                control.settimeout(10)
                 control.connect(str(self.path("/tmp/run/bgpmesh/bird.ctl")))
                 with control.makefile("rw", encoding="utf-8", errors="replace", newline="\n") as stream:
                     _reply(stream)

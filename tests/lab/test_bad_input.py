@@ -7,6 +7,7 @@ import pytest
 
 from lab.mesh import (
     RUN,
+    SOON,
     STATE,
     agent,
     clear,
@@ -18,6 +19,7 @@ from lab.mesh import (
     knows,
     problems,
     put,
+    reaches,
     rss_kb,
     running,
     sessions,
@@ -139,7 +141,7 @@ def test_an_option_that_does_not_exist_is_said_in_the_log_and_ignored(lab):
     one = lab.router(1)
     with undisturbed(lab):
         write(one, {**one.options, "pol_interval": "5"})
-        lab.wait(lambda: "option 'pol_interval' is ignored" in one.log(), 10, "the log to say so")
+        lab.wait(lambda: "option 'pol_interval' is ignored" in one.log(), SOON, "the log to say so")
         clear(lab, one)
         write(one, one.options)
 
@@ -175,7 +177,7 @@ def test_without_any_good_configuration_the_agent_says_why_and_waits_for_one(lab
     four.options["address"] = "10.0.0.300"
     four.start()
     try:
-        lab.wait(four.status, 15, "the agent to answer")
+        lab.wait(four.status, SOON, "the agent to answer")
         text = told(lab, four, "config", "address")
         assert "option 'address' is '10.0.0.300': not an IPv4 address" in text
         assert four.status()["state"] == "waiting" and four.peers() == []
@@ -184,7 +186,7 @@ def test_without_any_good_configuration_the_agent_says_why_and_waits_for_one(lab
         assert "/peers/r4" not in keys(lab)
         del four.options["address"]
         write(four, four.options)
-        lab.wait(lambda: len(sessions(four)) == 3, 30, "it to join with better options")
+        lab.wait(lambda: len(sessions(four)) == 3, SOON, "it to join with better options")
         clear(lab, four)
         assert four.bgpmesh("leave").returncode == 0
     finally:
@@ -198,8 +200,8 @@ def test_a_reboot_with_a_broken_configuration_goes_on_with_the_last_good_one(lab
     with undisturbed(lab, but=[three]):
         three.options["network"] = "nonsense"
         three.reboot()
-        told(lab, three, "config", "'network'", "nonsense", deadline=30)
-        lab.wait(lambda: len(sessions(three)) == 2, 30, "its sessions all the same")
+        told(lab, three, "config", "'network'", "nonsense")
+        lab.wait(lambda: len(sessions(three)) == 2, SOON, "its sessions all the same")
         three.options = options
         write(three, options)
         clear(lab, three)
@@ -280,9 +282,13 @@ def test_a_name_that_is_none_never_reaches_a_file_or_a_command(lab):
             put(lab, "/alive/" + name, "")
         sync(lab)
         for router in lab.routers[:3]:
-            told(lab, router, "bad_record", "63 letters, digits and underscores")
-            texts = [text for code, _, text in problems(router) if code == "bad_record"]
-            assert len(texts) == len(NAMES), texts
+
+            def texts(router=router):
+                return [text for code, _, text in problems(router) if code == "bad_record"]
+
+            lab.wait(lambda: len(texts()) == len(NAMES), SOON, f"{router.name} to name each of them")
+            texts = texts()
+            assert len([text for text in texts if "63 letters, digits and underscores" in text]) == len(NAMES), texts
             # Short and printable, whatever the name is.
             assert not [text for text in texts if len(text) > 300 or not text.isprintable()]
             hosts = {path.name for path in router.path(RUN + "/tinc/hosts").iterdir()}
@@ -341,7 +347,7 @@ def test_a_prefix_that_is_anothers_or_would_swallow_tunnels_is_not_accepted(lab)
             (block,) = re.findall(r"protocol bgp _greedy .*?\n}\n", conf, re.S)
             assert "172.20.95.0/24" in block
             assert not [prefix for prefix in wrong if prefix in block]
-        assert one.ping(two.lan) and one.ping(two.lan6)
+        reaches(lab, one, two)
         delete(lab, "/peers/greedy")
         sync(lab)
         for router in (one, two):
@@ -357,7 +363,7 @@ def test_claims_that_mean_nothing_harm_nobody(lab):
             put(lab, key, value)
         sync(lab)
         # A claim of one's own that is not needed is given back.
-        lab.wait(lambda: "/claims/10.0.0.200" not in keys(lab), 10, "r1 to release it")
+        lab.wait(lambda: "/claims/10.0.0.200" not in keys(lab), SOON, "r1 to release it")
         for router in lab.routers[:3]:
             clear(lab, router)
         delete(lab, *junk)
@@ -373,7 +379,7 @@ def test_a_record_that_somebody_spoilt_is_mended_by_its_owner_within_a_poll(lab,
     # Who looks before that does without r1 for the moment.
     with undisturbed(lab, but=[one]):
         put(lab, "/peers/r1", found)
-        lab.wait(lambda: len(get(lab, "/peers/r1")) >= len(mine), 5, "the record")
+        lab.wait(lambda: len(get(lab, "/peers/r1")) >= len(mine), 8, "the record")
         sync(lab)
         for router in lab.routers[:3]:
             clear(lab, router)
@@ -387,7 +393,7 @@ def test_records_claims_and_signs_of_life_that_somebody_deleted_are_written_agai
     # A record that is gone is a member that left: who looks at that moment lets it go.
     with undisturbed(lab, but=[lab.router(1)]):
         delete(lab, *names)
-        lab.wait(lambda: set(names) <= set(keys(lab)), 5, "all three to be back")
+        lab.wait(lambda: set(names) <= set(keys(lab)), 8, "all three to be back")
         sync(lab)
         for router in lab.routers[:3]:
             clear(lab, router)
@@ -400,7 +406,7 @@ def test_of_two_routers_with_one_address_the_later_one_stays_out_until_the_first
     try:
         with undisturbed(lab):
             four.start()
-            text = told(lab, four, "address_taken", deadline=30)
+            text = told(lab, four, "address_taken")
             assert f"address {address} belongs to 'r3'" in text
             status = four.status()
             assert (status["state"], status["address"]) == ("waiting", "")
@@ -408,8 +414,8 @@ def test_of_two_routers_with_one_address_the_later_one_stays_out_until_the_first
             assert "r4" not in [peer["node"] for peer in lab.router(1).peers()]
         with undisturbed(lab, but=[three, four]):
             assert three.bgpmesh("leave").returncode == 0
-            lab.wait(lambda: four.status()["address"] == address, 15, "r4 to have the address", 0.3)
-            lab.wait(lambda: set(sessions(four)) == {"r1", "r2"}, 30, "r4 to join")
+            lab.wait(lambda: four.status()["address"] == address, SOON, "r4 to have the address", 0.3)
+            lab.wait(lambda: set(sessions(four)) == {"r1", "r2"}, SOON, "r4 to join")
             clear(lab, four)
     finally:
         four.bgpmesh("leave")
@@ -424,12 +430,12 @@ def test_of_two_routers_with_one_name_the_later_one_stays_out_until_it_has_anoth
     try:
         with undisturbed(lab):
             four.start()
-            text = told(lab, four, "name_taken", deadline=30)
+            text = told(lab, four, "name_taken")
             assert "another router is in the mesh as 'r3'" in text and "bgpmesh.main.node" in text
             assert not sessions(four)
             assert json.loads(get(lab, "/peers/r3"))["ip"] == three.status()["address"]
             four.set("node", "r4")
-            lab.wait(lambda: len(sessions(four)) == 3, 30, "it to join under its new name")
+            lab.wait(lambda: len(sessions(four)) == 3, SOON, "it to join under its new name")
             clear(lab, four)
     finally:
         four.options["node"] = "r4"

@@ -8,6 +8,7 @@ import pytest
 
 from lab import host, netns
 from lab.lab import Lab, LabTimeout
+from lab.mesh import SOON
 from lab.root import CACHE
 
 LAB = {"nodes": 2, "init": ["sleep", "infinity"]}
@@ -31,8 +32,8 @@ def living(pids):
 
 def test_the_routers_reach_each_other_over_the_fabric(lab):
     one, two = lab.router(1), lab.router(2)
-    assert one.ping(two.wan, source=one.wan)
-    assert one.ping("2001:db8:18::2", source="2001:db8:18::1")
+    lab.wait(lambda: one.ping(two.wan, source=one.wan), SOON, "r1 to reach r2")
+    lab.wait(lambda: one.ping("2001:db8:18::2", source="2001:db8:18::1"), SOON, "r1 to reach r2 by IPv6")
     assert not one.ping(two.lan)
 
 
@@ -70,7 +71,7 @@ def test_a_switched_off_router_is_off(lab):
     assert not two.running
     assert not one.ping(two.wan, source=one.wan)
     two.start()
-    assert one.ping(two.wan, source=one.wan)
+    lab.wait(lambda: one.ping(two.wan, source=one.wan), SOON, "r1 to reach r2 again")
 
 
 def test_a_cable_can_be_pulled(lab):
@@ -78,16 +79,16 @@ def test_a_cable_can_be_pulled(lab):
     two.link_down()
     assert not one.ping(two.wan, source=one.wan)
     two.link_up()
-    lab.wait(lambda: one.ping(two.wan, source=one.wan), 10, "the cable to work again")
+    lab.wait(lambda: one.ping(two.wan, source=one.wan), SOON, "the cable to work again")
 
 
 def test_a_partition_parts_the_fabric_until_it_heals(lab):
     one, two = lab.router(1), lab.router(2)
     lab.partition([1, "etcd"], [2])
     assert not one.ping(two.wan, source=one.wan)
-    assert one.ping("198.18.255.1", source=one.wan)
+    lab.wait(lambda: one.ping("198.18.255.1", source=one.wan), SOON, "r1 to reach etcd")
     lab.heal()
-    assert one.ping(two.wan, source=one.wan)
+    lab.wait(lambda: one.ping(two.wan, source=one.wan), SOON, "the fabric to be whole again")
 
 
 def test_a_timeout_tells_what_the_routers_were_doing(lab):
@@ -110,7 +111,7 @@ def test_behind_nat_a_router_reaches_out_and_is_not_reached():
     with Lab("ground-nat", 2, init=LAB["init"], each={2: {"nat": True}}) as lab:
         one, two = lab.router(1), lab.router(2)
         assert "endpoint" not in two.options
-        assert two.ping(one.wan, source=two.wan)
+        lab.wait(lambda: two.ping(one.wan, source=two.wan), SOON, "r2 to reach r1")
         assert not one.ping(two.wan, source=one.wan)
 
 
