@@ -2,7 +2,7 @@
 
 import asyncio
 
-from . import cache, compat, converge, disk, etcd, netifd, status
+from . import cache, compat, converge, disk, etcd, exporter, netifd, status
 from . import plan as planning
 from .discovery import Discovery
 from .membership import Membership
@@ -42,6 +42,7 @@ class Agent:
         self._registering = asyncio.Lock()  # held for a step of the membership
         self._poll = asyncio.Event()  # the registry is to be asked now
         self._observed_at = -_REVIEW  # when the interfaces were last looked at
+        self._web = None  # (address and port, task that serves there)
 
     @property
     def config(self):
@@ -62,11 +63,13 @@ class Agent:
                     self._report("option 'enabled' is 0: nothing to do")
                     break
                 tasks.append(asyncio.create_task(self._work()))
+                self._open_web()
             if await signals.next() != compat.SIGHUP:
                 break
             self.reload()
-        for task in tasks:
+        for task in tasks + ([self._web[1]] if self._web else []):
             task.cancel()
+        disk.remove(exporter.FILE)
 
     def reload(self):
         """Reads the options again; what is wrong with them is a problem, and the last good ones stay in force."""
@@ -74,7 +77,18 @@ class Agent:
             self._enter()
         if self._keys and not self.config.enabled:
             self._report("option 'enabled' is 0 now; `service bgpmesh stop` takes the mesh down")
+        self._open_web()
         self.sync()
+
+    def _open_web(self):
+        """Serves HTTP where the options have it, and no longer where they had it."""
+        where = self.config.http
+        if self._web and self._web[0] != where:
+            self._web[1].cancel()
+            self._web = None
+            self.problems.replace("http", [])
+        if where and not self._web:
+            self._web = where, asyncio.create_task(exporter.serve(self, where))
 
     def sync(self):
         """Asks the registry and converges now rather than at the next interval."""
@@ -111,7 +125,8 @@ class Agent:
             await converge.sleep(self._poll, _SEARCH)
             await self.lan.look(self.config.secret)
         self._enter()
-        await asyncio.gather(self._guard(self._register), self._guard(self.mesh.run), self._guard(self._look_around))
+        rounds = (self._register, self.mesh.run, self._look_around, lambda: exporter.keep_file(self))
+        await asyncio.gather(*[self._guard(work) for work in rounds])
 
     async def _guard(self, work):
         # A fault of ours in one round, whatever it is, must not end the loop: it is said, and begun afresh.

@@ -3,6 +3,7 @@
 It asks the system itself, not the agent, wherever it can: it must help when the agent does not run.
 """
 
+import json
 import time
 
 from . import address, compat, config, discovery, disk, etcd, ubus
@@ -22,22 +23,35 @@ class Bad(Exception):
         self.remedy = remedy
 
 
-async def run():
-    """Prints a line for each layer; returns 0 where all are fine, else 1."""
-    failed = 0
+async def run(as_json=False):
+    """Prints a verdict on each layer as soon as it is found, or all of them as JSON; 0 where all are fine, else 1.
+
+    The JSON: {"ok", "layers": [{"name", "ok", "text", "remedy"}]}.
+    """
+    rows = []
     options = None
     for name, look in LAYERS:
+        row = {"name": name, "ok": True, "text": "", "remedy": ""}
         try:
             if not options and look is not configuration:
                 raise Bad("not looked at", "mend the configuration first")
             found = await look(options)
             if look is configuration:
                 options, found = found
-            print("ok    %s: %s" % (name, found))
+            row["text"] = found
         except Bad as error:
-            failed = 1
-            print("BAD   %s: %s\n      %s" % (name, error, error.remedy))
-    return failed
+            row["ok"] = False
+            row["text"] = str(error)
+            row["remedy"] = error.remedy
+        rows.append(row)
+        if not as_json:
+            print("%s   %s: %s" % ("ok " if row["ok"] else "BAD", name, row["text"]))
+            if row["remedy"]:
+                print("      " + row["remedy"])
+    well = all([row["ok"] for row in rows])
+    if as_json:
+        print(json.dumps({"ok": well, "layers": rows}))
+    return 0 if well else 1
 
 
 async def configuration(_):
@@ -126,15 +140,47 @@ async def _elsewhere(options, server, view):
     return " (under its %s API, which this mesh does not speak: %s)" % (api, count)
 
 
+async def auth(options):
+    """Whether an etcd server lets us write what a member writes; nothing is written."""
+    servers = options.etcd or discovery.taken_last()
+    if not servers:
+        raise Bad("not looked at", "tell the router its registry first")
+    if options.etcd_api == "v2":
+        return "not looked at: etcd's v2 API has no way to ask without writing"
+    view = etcd.open_registry(options, servers)
+    try:
+        await view.try_rights()
+    except etcd.EtcdError as error:
+        if error.kind in ("auth", "permission"):
+            raise Bad(str(error), "see options 'etcd_user' and 'etcd_password', and the user's role in etcd")
+        raise Bad(str(error), "mend the layer etcd first")
+    finally:
+        view.close()
+    return "may write its record%s" % (", as user '%s'" % options.etcd_user if options.etcd_user else "")
+
+
 async def agent(_):
     """Whether the agent runs, and what it says is wrong."""
-    try:
-        status = await ubus.ask("bgpmesh", "status")
-    except UbusError:
-        raise Bad("it does not run", "service bgpmesh start; logread -e bgpmesh")
+    status = await _ask("status", "it does not run", "service bgpmesh start; logread -e bgpmesh")
     if status["problems"]:
         raise Bad("; ".join([problem["text"] for problem in status["problems"]]), "each problem says what to do")
-    return status["state"]
+    return status["state"] + (": " + status["doing"] if status["doing"] else "")
+
+
+async def _ask(method, text="not known while the agent does not run", remedy="service bgpmesh start"):
+    try:
+        return await ubus.ask("bgpmesh", method)
+    except UbusError:
+        raise Bad(text, remedy)
+
+
+async def kernel(_):
+    """Whether the kernel has what tunnels and routing need."""
+    if not compat.exists("/dev/net/tun"):
+        raise Bad("there is no /dev/net/tun", "opkg install kmod-tun, or apk add kmod-tun")
+    if (disk.read_or_none("/proc/sys/net/ipv4/ip_forward") or "").strip() != "1":
+        raise Bad("it does not forward IPv4", "sysctl -w net.ipv4.ip_forward=1; see /etc/sysctl.d/")
+    return "has tun, and forwards"
 
 
 async def port(options):
@@ -189,13 +235,25 @@ async def bird(_):
 
 async def prefixes(_):
     """Whether there is anything to announce."""
-    try:
-        status = await ubus.ask("bgpmesh", "status")
-    except UbusError:
-        raise Bad("not known while the agent does not run", "service bgpmesh start")
+    status = await _ask("status")
     if not status["prefixes"]:
         raise Bad("nothing is announced", "see options 'announce' and 'prefix', and whether lan is up")
     return ", ".join(status["prefixes"])
+
+
+async def members(_):
+    """Whether there is a tunnel and a session to every member that is online."""
+    rows = (await _ask("peers"))["peers"]
+    online = [row for row in rows if row["online"]]
+    lacking = [row for row in rows if row["problem"]]
+    if lacking:
+        raise Bad("; ".join(["%s: %s" % (row["node"], row["problem"]) for row in lacking]), "see `bgpmesh peers`")
+    if not rows:
+        return "this router is the first"
+    answering = [row["rtt_ms"] for row in online if row["rtt_ms"] is not None]
+    slowest = ", the slowest within %.1f ms" % max(answering) if answering else ""
+    text = "%d of %d are online and connected; %d answer%s"
+    return text % (len(online), len(rows), len(answering), slowest)
 
 
 LAYERS = (
@@ -203,10 +261,13 @@ LAYERS = (
     ("clock", clock),
     ("DNS", dns),
     ("etcd", registry),
+    ("auth", auth),
     ("agent", agent),
+    ("kernel", kernel),
     ("tinc port", port),
     ("interface", interface),
     ("firewall", firewall),
     ("BIRD", bird),
     ("prefixes", prefixes),
+    ("members", members),
 )

@@ -13,7 +13,7 @@ USAGE = """usage: bgpmesh COMMAND
   run           run the agent in the foreground, as procd does
   status [-j]   whether the mesh works, and what is wrong (-j: as JSON)
   peers [-j]    the other members, their tunnels and sessions
-  check         look at every layer and say what to do about what is wrong
+  check [-j]    look at every layer and say what to do about what is wrong
   sync          ask the registry now instead of at the next interval
   leave         take this router out of the mesh
   --version     print the version
@@ -34,10 +34,10 @@ def main(arguments):
         return asyncio.run(_ask(command, as_json))
     if command in ("sync", "leave") and plain:
         return asyncio.run(_ask(command, False))
-    if command == "check" and plain:
+    if command == "check" and (plain or as_json):
         from . import check
 
-        return asyncio.run(check.run())
+        return asyncio.run(check.run(as_json))
     sys.stderr.write(USAGE)
     return 2
 
@@ -101,8 +101,11 @@ def _show_status(answer):
     reached = "reachable" if etcd["reachable"] else "not reachable (%d failures)" % etcd["failures"]
     seen = "never answered" if etcd["age"] < 0 else "last answer %d s ago" % etcd["age"]
     runs = "bgpmesh %s on %s" % (answer["version"], answer["runtime"])
+    doing = ": " + answer["doing"] if answer["doing"] else ""
+    if etcd["latency_ms"] is not None:
+        seen += " in %.1f ms" % etcd["latency_ms"]
     rows = [
-        ("node", "%s, %s (%s)" % (answer["node"] or "no name yet", answer["state"], runs)),
+        ("node", "%s, %s%s (%s)" % (answer["node"] or "no name yet", answer["state"], doing, runs)),
         ("address", answer["address"] or "none yet"),
         ("announced", ", ".join(answer["prefixes"]) or "nothing"),
         ("etcd", "%s %s, %s" % (etcd["endpoint"], reached, seen)),

@@ -171,6 +171,9 @@ if ffi:
         _last_tick = now
         return _seconds
 
+    ticks_us = time.ticks_us
+    ticks_diff = time.ticks_diff
+
     def readable(file):
         """Waits until a socket or file descriptor can be read (or is at its end, or broken)."""
         yield asyncio.core._io_queue.queue_read(file)
@@ -390,6 +393,15 @@ else:
             raise
 
     monotonic = time.monotonic
+
+    def ticks_us():
+        """Microseconds on a clock of which only differences of some seconds mean something."""
+        return time.perf_counter_ns() // 1000
+
+    def ticks_diff(later, earlier):
+        """Microseconds from one ticks_us() to a later one."""
+        return later - earlier
+
     chmod = os.chmod
     kill = os.kill
     getpid = os.getpid

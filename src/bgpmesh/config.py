@@ -3,7 +3,7 @@
 from . import address, records, uci
 
 _INTERFACE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
-_HIDDEN = ("secret", "etcd_password")
+_HIDDEN = ("secret", "etcd_password", "http_token")
 
 
 class Fault:
@@ -302,4 +302,5 @@ OPTIONS = (
     ("secret", None, _secret, "network secret, the same on all members: they sign their records with it"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),
+    ("http_token", None, _secret, "what `POST /sync` there asks for: `Authorization: Bearer TOKEN`; off when empty"),
 )

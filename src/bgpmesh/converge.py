@@ -7,9 +7,11 @@ from . import plan as planning
 from .bird.control import BirdError
 from .bird.daemon import Bird
 from .events import Events
+from .latency import Latency
 from .model import Problem
 from .neighbours import Neighbours
 from .problems import Retry
+from .tally import Tally
 from .tinc.control import TincError
 from .tinc.daemon import Tincd
 from .ubus import UbusError
@@ -29,7 +31,8 @@ class Convergence:
     """The daemons of this router and what should be of them.
 
     membership: the Membership to follow, set by who creates it. plan: the Plan in force, None until there
-    is one. state: as the ubus method `status` has it. tincd, bird: the daemons.
+    is one. state: as the ubus method `status` has it. tincd, bird: the daemons. latency: the round trips to the
+    members. events: what was told of them. applies: part (tinc, bird) -> Tally.
     """
 
     def __init__(self, bus, procd, problems, tinc_version, report):
@@ -40,7 +43,9 @@ class Convergence:
         self.bird = Bird(procd)
         self._problems = problems
         self._neighbours = Neighbours()
-        self._events = Events(bus)
+        self.events = Events(bus)
+        self.latency = Latency()
+        self.applies = {"tinc": Tally(), "bird": Tally()}
         self._underlay = {}  # node -> the address that tincd sees it at
         self._dialled = {}  # node -> when its tunnel was last this router's to dial
         self._applying = asyncio.Lock()  # held while services and files change
@@ -175,6 +180,7 @@ class Convergence:
         return not self.tincd.is_ready(self.plan, self.membership.online)
 
     async def _apply_part(self, part, daemon):
+        began = compat.ticks_us()
         try:
             await daemon.apply(self.plan)
         except OSError as error:
@@ -184,10 +190,12 @@ class Convergence:
         except (TincError, BirdError) as error:
             problem = Problem(part, part, str(error))
         else:
+            self.applies[part].note(began, True)
             self._due.remove(part)
             self._retries[part].succeeded()
             self._problems.replace(part, [])
             return
+        self.applies[part].note(began, False)
         self._retries[part].failed()
         self._problems.replace(part, [problem])
 
@@ -244,7 +252,9 @@ class Convergence:
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
-        self._events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
+        self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
+        reached = [node for node in self._online() if self.tincd.reaches(node)]
+        self.latency.look({node: self.plan.seats[node].member.ip for node in reached})
 
     def _look_at_underlay(self):
         for node, seen in self.tincd.nodes.items():

@@ -6,9 +6,13 @@ from .ubus import UbusError
 
 
 class Events:
-    """Compares what is seen of the members with what was told last, and sends the difference."""
+    """Compares what is seen of the members with what was told last, and sends the difference.
+
+    counts: (kind, value) -> how often it was told, such as ("peer", "joined") or ("session", "Established").
+    """
 
     def __init__(self, bus):
+        self.counts = {}
         self._bus = bus
         self._told = {}  # node -> (online, state of the session or None)
         self._queue = []  # (name, data) that are still to be sent
@@ -32,6 +36,7 @@ class Events:
                 self._send("session", node, "state", now[1])
 
     def _send(self, kind, node, name, value):
+        self.counts[(kind, value)] = self.counts.get((kind, value), 0) + 1
         self._queue.append(("bgpmesh." + kind, {"node": node, name: value}))
         if len(self._queue) == 1:
             asyncio.create_task(self._drain())

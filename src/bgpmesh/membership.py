@@ -3,6 +3,7 @@
 from . import VERSION, address, compat, records
 from .cache import Cache
 from .model import Problem
+from .tally import Tally
 
 _SETTLE = 60  # seconds that members missing from a wiped registry are given to write themselves back
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
@@ -13,7 +14,7 @@ class Membership:
 
     me: this router's Member, or None while it has no address. others: node -> Member of the rest.
     claims: address -> node. online: set of the nodes that are alive. prefixes: what this router announces,
-    None before that is known. known: whether the registry has answered since the start.
+    None before that is known. known: whether the registry has answered since the start. polls: a Tally of them.
     """
 
     def __init__(self, config, keys, registry, problems, report):
@@ -22,6 +23,7 @@ class Membership:
         self.claims = {}
         self.online = set()
         self.known = False
+        self.polls = Tally()
         self.config = config
         self._keys = keys
         self.registry = registry
@@ -44,6 +46,7 @@ class Membership:
         if earlier:
             cache.entries = earlier.entries
             cache.address = earlier.me and earlier.me.ip
+            self.polls = earlier.polls
             self.prefixes = earlier.prefixes
             self.claims = earlier.claims
         else:
@@ -78,7 +81,7 @@ class Membership:
 
         True where the members changed. Raises EtcdError.
         """
-        changed = await self.registry.poll()
+        changed = await self._poll()
         if self.registry.generation != self._generation:
             self._hold_on_to_missing()
             changed = True
@@ -99,6 +102,16 @@ class Membership:
         changed = await self._keep_record() or changed
         await self._release_others()
         self._unsaved = self._unsaved or changed
+        return changed
+
+    async def _poll(self):
+        began = compat.ticks_us()
+        good = False
+        try:
+            changed = await self.registry.poll()
+            good = True
+        finally:
+            self.polls.note(began, good)
         return changed
 
     def _take_in(self):

@@ -4,9 +4,10 @@ from . import compat
 
 
 class Problems:
-    """The current problems, by the part of the agent that found them."""
+    """The current problems, by the part of the agent that found them. codes: set of the codes there ever were."""
 
     def __init__(self, report):
+        self.codes = set()
         self._report = report
         self._found = {}  # part -> {(code, subject): (Problem, since)}
 
@@ -20,6 +21,7 @@ class Problems:
                 now[key] = (problem, before[key][1])
             elif key not in now:
                 now[key] = (problem, compat.monotonic())
+                self.codes.add(problem.code)
                 self._report("%s: %s" % (problem.code, problem.text))
         for key in sorted(before):
             if key not in now:

@@ -1,15 +1,21 @@
-"""What the agent says of itself over ubus: objects `bgpmesh` and `luci.bgpmesh`, methods status, peers, sync."""
+"""What the agent says of itself over ubus: objects `bgpmesh` and `luci.bgpmesh`.
+
+Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has leave, too.
+"""
 
 import asyncio
 import gc
+import time
 
 from . import VERSION, address, compat, disk, records
 from .bird.control import BirdError
 from .etcd import EtcdError
+from .tinc.control import TincError
 from .ubus import UbusError, blob
 
 OBJECTS = ("bgpmesh", "luci.bgpmesh")
-_ROUTES = 3  # seconds that `peers` waits for BIRD, of the five that its callers wait
+_DAEMONS = 3  # seconds that a method waits for BIRD or tincd, of the five that its callers wait
+_ROWS = 500  # of `routes`, at most
 
 
 def publish(agent):
@@ -17,6 +23,12 @@ def publish(agent):
 
     async def show_peers(_):
         return await peers(agent)
+
+    async def show_routes(_):
+        return await routes(agent)
+
+    async def show_tunnels(_):
+        return await tunnels(agent)
 
     async def leave(_):
         # A status number would be all that reaches the caller of a failed method: the text is in the answer.
@@ -33,6 +45,8 @@ def publish(agent):
     for name in OBJECTS:
         signature = {} if name == "bgpmesh" else {"ubus_rpc_session": blob.STRING}
         methods = {"status": (signature, lambda _: status(agent)), "peers": (signature, show_peers)}
+        methods["routes"] = (signature, show_routes)
+        methods["tunnels"] = (signature, show_tunnels)
         methods["sync"] = (signature, sync)
         if name == "bgpmesh":
             methods["leave"] = (signature, leave)
@@ -60,6 +74,7 @@ def status(agent):
         "runtime": compat.RUNTIME,
         "uptime": int(compat.monotonic() - agent.started),
         "state": mesh.state if mesh else "starting" if config else "waiting",
+        "doing": doing(agent),
         "problems": [
             {"code": problem.code, "subject": problem.subject, "text": problem.text, "since": int(age)}
             for problem, age in agent.problems.all()
@@ -74,6 +89,7 @@ def status(agent):
             "revision": registry.revision if registry else 0,
             "age": -1 if answered is None else int(compat.monotonic() - answered),
             "failures": registry.failures if registry else 0,
+            "latency_ms": 1000 * member.polls.last if member and member.polls.last is not None else None,
         },
         "tinc": {
             "running": bool(tincd and tincd.running),
@@ -81,6 +97,8 @@ def status(agent):
             "interface": config.interface if config else "",
             "known": len(known),
             "reachable": len([node for node in known if tincd.reaches(node)]),
+            "rx_bytes": _traffic(config, "rx"),
+            "tx_bytes": _traffic(config, "tx"),
         },
         "bird": {
             "running": bool(bird and bird.running),
@@ -92,6 +110,37 @@ def status(agent):
     }
 
 
+def doing(agent):
+    """What the router waits for, as a sentence without an end; "" where it waits for nothing."""
+    member, mesh, config = agent.membership, agent.mesh, agent.config
+    if not config or mesh and mesh.state in ("converged", "stopping"):
+        return ""
+    if not mesh:
+        return "finds or makes this router's keys"
+    if not member:
+        return "looks for a registry: option 'etcd', or a member with the same 'secret' on the LAN"
+    if not member.me:
+        return "has an address claimed" if member.known else "waits for the registry %s" % member.registry.endpoint
+    if member.prefixes is None:
+        return "asks netifd for the prefixes of %s" % ", ".join(config.announce)
+    if not mesh.plan or not mesh.tincd.running or not mesh.bird.running:
+        return "starts tincd and bird"
+    online = [node for node in mesh.plan.seats if node in member.online]
+    reached = [node for node in online if mesh.tincd.reaches(node)]
+    if len(reached) < len(online):
+        return "waits for tunnels: %d of %d are up" % (len(reached), len(online))
+    found = [node for node in online if not mesh.missing(node)]
+    if len(found) < len(online):
+        return "waits for BGP sessions: %d of %d are Established" % (len(found), len(online))
+    return "" if member.known else "waits for the registry %s" % member.registry.endpoint
+
+
+def _traffic(config, direction):
+    """Bytes that the overlay's interface received (rx) or sent (tx); 0 where there is none."""
+    path = "/sys/class/net/%s/statistics/%s_bytes"
+    return int(disk.read_or_none(path % (config.interface, direction)) or 0) if config else 0
+
+
 async def peers(agent):
     """The `peers` answer: a row for each member but this router, those left out as well. rtt_ms may be None."""
     member = agent.membership
@@ -99,15 +148,15 @@ async def peers(agent):
     if not member:
         return {"peers": rows}
     try:
-        routes = await asyncio.wait_for(agent.mesh.bird.routes(), _ROUTES)
+        counts = await asyncio.wait_for(agent.mesh.bird.routes(), _DAEMONS)
     except (BirdError, asyncio.TimeoutError):
-        routes = {}
+        counts = {}
     faults = {problem.subject: problem.text for problem in agent.problems.of("records")}
     for problem in agent.problems.of("plan"):
         faults[problem.subject.split()[0]] = problem.text
     names = set(member.others) | set([node for node in member.entries if node != agent.config.node])
     for node in sorted(names):
-        rows.append(_peer(agent, node, routes.get(node, 0), faults.get(records.plain(node), "")))
+        rows.append(_peer(agent, node, counts.get(node, 0), faults.get(records.plain(node), "")))
     return {"peers": rows}
 
 
@@ -134,11 +183,52 @@ def _peer(agent, node, routes, problem):
         "tinc": tunnel,
         "bgp": session.state if session else "",
         "bgp_since": session.since if session else "",
+        "bgp_age": _age(session.since) if session else None,
         "routes_received": routes,
-        "rtt_ms": seen.rtt if seen and seen.reachable else None,
+        "rtt_ms": mesh.latency.rtt.get(node),
         "lan": node in agent.lan.seen,
         "problem": problem,
     }
+
+
+def _age(since):
+    """Seconds since a time that BIRD shows: it counts back from the clock as that is now."""
+    day, _, moment = since.partition(" ")
+    try:
+        numbers = [int(text) for text in day.split("-") + moment.partition(".")[0].split(":")]
+        return max(0, int(time.time() - time.mktime(tuple(numbers) + (0, 0, -1))))
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+async def routes(agent):
+    """The `routes` answer: what was learned over the mesh and is in use; `total` counts those left out, too."""
+    mesh = agent.mesh
+    rows = []
+    total = 0
+    try:
+        if mesh:
+            rows, total = await asyncio.wait_for(mesh.bird.learned(_ROWS), _DAEMONS)
+    except (BirdError, asyncio.TimeoutError):
+        pass
+    return {
+        "routes": [
+            {"prefix": prefix, "node": node, "next_hop": hop, "rtt_ms": mesh.latency.rtt.get(node)}
+            for prefix, node, hop in sorted(rows, key=lambda row: (row[1], row[0]))
+        ],
+        "total": total,
+    }
+
+
+async def tunnels(agent):
+    """The `tunnels` answer: the pairs of all members that have one, as tincd knows them."""
+    pairs = []
+    try:
+        if agent.mesh and agent.mesh.tincd.running:
+            pairs = await asyncio.wait_for(agent.mesh.tincd.tunnels(), _DAEMONS)
+    except (TincError, asyncio.TimeoutError):
+        pass
+    return {"tunnels": [list(pair) for pair in pairs]}
 
 
 def private_kb():

@@ -46,7 +46,7 @@ def test_real_tincds_are_given_keys_files_and_orders(box, tinc, runtime):
     assert found["modes"] == [True, False]
     assert found["stranger"] == []
     assert found["reached"] == [True, "127.0.0.1"]
-    assert found["rtt"] is True
+    assert found["tunnels"] == [["one", "two"]]
     assert found["lost"] is True
     assert found["said"] == []
     if tinc == "1.1":

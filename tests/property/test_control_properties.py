@@ -77,6 +77,8 @@ def test_any_node_dump_is_nodes_or_an_error(data):
 @example(b"Nodes:\n a at b status 18\n")
 @example(b"Nodes:\n a at b status 18 nexthop\n")
 @example(b"Nodes:\n a at b status x nexthop a\n")
+@example(b"Edges:\n a to\n")
 def test_any_log_is_nodes_and_lines(data):
-    nodes, rest = tinc.parse_log(data.decode("utf-8", "replace"))
+    nodes, edges, rest = tinc.parse_log(data.decode("utf-8", "replace"))
+    assert all(len(pair) == 2 for pair in tinc.pairs(edges))
     assert all(line.strip() for line in rest)

@@ -83,7 +83,7 @@ def test_wrong_usage():
         ("leave", "-j"),
         ("leave", "now"),
         ("run", "x"),
-        ("check", "-j"),
+        ("check", "x"),
         ("--version", "x"),
         ("-j", "status"),
     ):
@@ -91,7 +91,7 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in ("run", "status [-j]", "peers [-j]", "check", "sync", "leave", "--version"):
+    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "leave", "--version"):
         assert "\n  " + command in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
@@ -126,14 +126,16 @@ def test_other_commands_fail_without_an_agent():
 def test_status_for_a_person():
     _, out, err = ran("status", answer=state("degraded"))
     assert err == ""
-    assert "node      alfa, degraded (bgpmesh %s on %s)" % (VERSION, compat.RUNTIME) in out
+    waits = "waits for BGP sessions: 1 of 2 are Established"
+    assert "node      alfa, degraded: %s (bgpmesh %s on %s)" % (waits, VERSION, compat.RUNTIME) in out
+    assert "reachable, last answer 3 s ago in 12.5 ms" in out
     assert "address   10.0.0.1" in out
     assert "tinc      1.1 running, 2 of 2 peers reachable" in out
     assert "bird      3.1.7 running, 1 of 2 sessions Established" in out
     assert "problem   no session (for 0 s)" in out
     fresh = state("starting")
     fresh.update(address="", prefixes=[], problems=[])
-    fresh["etcd"].update(age=-1, reachable=False, failures=3)
+    fresh["etcd"].update(age=-1, reachable=False, failures=3, latency_ms=None)
     fresh["bird"].update(running=False)
     _, out, _ = ran("status", answer=fresh)
     assert "address   none yet" in out and "announced nothing" in out and "never answered" in out

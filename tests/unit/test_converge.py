@@ -1,4 +1,4 @@
-from example import Clock, member, options
+from example import Clock, Thing, member, options
 from fake_http import run
 
 from bgpmesh import converge
@@ -102,10 +102,12 @@ class Router:
         self.tincd = self.mesh.tincd = Daemon()
         self.bird = self.mesh.bird = Daemon()
         self.membership = self.mesh.membership = Membership(*others)
+        self.asked = []  # whose round trip is measured, at each look
+        self.mesh.latency = Thing(look=self.asked.append)
 
     def connect(self, *nodes, address=None):
         """Has a tunnel to and a session with these nodes, and no others."""
-        self.tincd.nodes = {node: Node(True, True, True, address, 0.5) for node in nodes}
+        self.tincd.nodes = {node: Node(True, True, True, address) for node in nodes}
         self.bird.sessions = {node: Session("Established", "", "") for node in nodes}
 
     def step(self, later=0):
@@ -127,6 +129,21 @@ def test_a_mesh_converges():
     assert router.step() == "converged"
     assert len(router.tincd.applied) == len(router.bird.applied) == 1
     assert router.codes() == []
+
+
+def test_round_trips_are_measured_to_those_that_have_a_tunnel():
+    router = Router(2, 3)
+    router.connect("r2")
+    router.step()
+    assert router.asked == [{"r2": "10.0.0.2"}]
+
+
+def test_what_was_applied_is_counted():
+    router = Router(2)
+    router.bird.failures.append(BirdError("no"))
+    router.step()
+    applies = router.mesh.applies
+    assert [(applies[part].good, applies[part].bad) for part in ("tinc", "bird")] == [(1, 0), (0, 1)]
 
 
 def test_a_router_alone_has_converged():

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 from example import SECRET, Thing, member, options, prefixes
 from fake_http import run
@@ -9,7 +10,8 @@ from bgpmesh.etcd import EtcdError
 from bgpmesh.model import Problem
 from bgpmesh.problems import Problems
 from bgpmesh.roster import Seat
-from bgpmesh.tinc.control import Node
+from bgpmesh.tally import Tally
+from bgpmesh.tinc.control import Node, TincError
 from bgpmesh.ubus import blob
 
 # The contract: names, and the types of their values. A list holds what its first item describes.
@@ -19,12 +21,29 @@ STATUS = {
     "runtime": str,
     "uptime": int,
     "state": str,
+    "doing": str,
     "problems": [{"code": str, "subject": str, "text": str, "since": int}],
     "address": str,
     "prefixes": [str],
     "memory": {"private_kb": int},
-    "etcd": {"endpoint": str, "api": str, "reachable": bool, "revision": int, "age": int, "failures": int},
-    "tinc": {"running": bool, "version": str, "interface": str, "known": int, "reachable": int},
+    "etcd": {
+        "endpoint": str,
+        "api": str,
+        "reachable": bool,
+        "revision": int,
+        "age": int,
+        "failures": int,
+        "latency_ms": (float, type(None)),
+    },
+    "tinc": {
+        "running": bool,
+        "version": str,
+        "interface": str,
+        "known": int,
+        "reachable": int,
+        "rx_bytes": int,
+        "tx_bytes": int,
+    },
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEERS = {
@@ -39,6 +58,7 @@ PEERS = {
             "tinc": str,
             "bgp": str,
             "bgp_since": str,
+            "bgp_age": (int, type(None)),
             "routes_received": int,
             "rtt_ms": (float, type(None)),
             "lan": bool,
@@ -46,6 +66,11 @@ PEERS = {
         }
     ]
 }
+ROUTES = {
+    "routes": [{"prefix": str, "node": str, "next_hop": str, "rtt_ms": (float, type(None))}],
+    "total": int,
+}
+TUNNELS = {"tunnels": [[str]]}
 
 
 def fits(value, shape, where=""):
@@ -91,8 +116,14 @@ def running():
     registry = Thing(
         endpoint="http://192.0.2.10:2379", last_success=compat.monotonic() - 3.5, failures=0, revision=1 << 33
     )
+    polls = Tally()
+    polls.note(compat.ticks_us(), True)
+    polls.last = 0.0125
     agent = Agent(
         membership=Thing(
+            polls=polls,
+            known=True,
+            prefixes=[],
             me=member("alfa", 1),
             registry=registry,
             others={"bravo": bravo, "carol": carol, "dora": dora},
@@ -103,6 +134,9 @@ def running():
     mesh = agent.mesh = Thing(
         state="degraded",
         judged=0,
+        latency=Thing(rtt={"bravo": 0.8}),
+        applies={"tinc": Tally(), "bird": Tally()},
+        events=Thing(counts={("peer", "joined"): 3, ("session", "Established"): 1, ("session", "Idle"): 2}),
         plan=Thing(
             announced=prefixes("192.168.1.0/24"),
             seats={"bravo": Seat(bravo, prefixes("192.168.2.0/24")), "carol": Seat(carol, [])},
@@ -111,9 +145,9 @@ def running():
             running=True,
             version="1.1",
             nodes={
-                "bravo": Node(True, True, True, "192.0.2.2", 0.8),
-                "carol": Node(True, True, False, None, None),
-                "dora": Node(False, False, False, None, 0.7),
+                "bravo": Node(True, True, True, "192.0.2.2"),
+                "carol": Node(True, True, False, None),
+                "dora": Node(False, False, False, None),
             },
         ),
         bird=Thing(
@@ -141,7 +175,16 @@ def running():
     async def routes():
         return {"bravo": 1, "carol": 0}
 
+    async def learned(limit):
+        rows = [("192.168.2.0/24", "bravo", "10.0.0.2"), ("172.20.2.0/24", "bravo", "10.0.0.2")]
+        return rows[:limit], len(rows)
+
+    async def tunnels():
+        return [("alfa", "bravo"), ("bravo", "carol")]
+
     mesh.bird.routes = routes
+    mesh.bird.learned = learned
+    mesh.tincd.tunnels = tunnels
     agent.problems.replace("plan", [Problem("prefix_conflict", "bravo 2001:db8:2::/48", "it overlaps")])
     agent.problems.replace("peers", [Problem("peer", "carol", "no session")])
     agent.problems.replace("records", [Problem("bad_record", records.plain("e" * 100), "no JSON")])
@@ -160,6 +203,7 @@ def test_status_of_an_agent_that_has_just_started():
         "revision": 0,
         "age": -1,
         "failures": 0,
+        "latency_ms": None,
     }
     assert found["bird"]["config"] == "pending"
 
@@ -179,8 +223,17 @@ def test_status_of_a_running_agent():
         "revision": 1 << 33,
         "age": 3,
         "failures": 0,
+        "latency_ms": 12.5,
     }
-    assert found["tinc"] == {"running": True, "version": "1.1", "interface": "tinc0", "known": 2, "reachable": 2}
+    assert found["tinc"] == {
+        "running": True,
+        "version": "1.1",
+        "interface": "tinc0",
+        "known": 2,
+        "reachable": 2,
+        "rx_bytes": 0,
+        "tx_bytes": 0,
+    }
     assert found["bird"] == {
         "running": True,
         "version": "3.1.7",
@@ -226,6 +279,8 @@ def test_peers():
     agent = running()
     assert [row["node"] for row in run(status.peers(agent))["peers"]] == ["bravo", "carol", "dora", "e" * 63 + "…"]
     found = rows(agent)
+    ages = [found[node].pop("bgp_age") for node in ("bravo", "carol")]
+    assert ages[1] == ages[0] + 1
     assert found["bravo"] == {
         "node": "bravo",
         "address": "10.0.0.2",
@@ -281,11 +336,81 @@ def test_peers_with_a_bird_that_hangs():
         await asyncio.sleep(3600)
 
     agent.mesh.bird.routes = hang
-    before, status._ROUTES = status._ROUTES, 0.05
+    before, status._DAEMONS = status._DAEMONS, 0.05
     try:
         assert rows(agent)["bravo"]["routes_received"] == 0
     finally:
-        status._ROUTES = before
+        status._DAEMONS = before
+
+
+def test_a_sessions_age():
+    now = time.time()
+    assert 60 <= status._age("%04d-%02d-%02d %02d:%02d:%02d" % time.localtime(now - 60)[:6]) <= 61
+    assert 60 <= status._age("%04d-%02d-%02d %02d:%02d:%02d.250" % time.localtime(now - 60)[:6]) <= 61
+    assert status._age("2999-01-01 00:00:00") == 0
+    for text in ("", "yesterday", "10:20:30", "2026-11-21"):
+        assert status._age(text) is None
+
+
+def test_routes():
+    agent = running()
+    before, status._ROWS = status._ROWS, 1
+    try:
+        found = run(status.routes(agent))
+    finally:
+        status._ROWS = before
+    fits(found, ROUTES)
+    row = {"prefix": "192.168.2.0/24", "node": "bravo", "next_hop": "10.0.0.2", "rtt_ms": 0.8}
+    assert found == {"routes": [row], "total": 2}
+    assert [row["prefix"] for row in run(status.routes(agent))["routes"]] == ["172.20.2.0/24", "192.168.2.0/24"]
+
+    async def fail(_):
+        raise BirdError("no")
+
+    agent.mesh.bird.learned = fail
+    assert run(status.routes(agent)) == run(status.routes(Agent())) == {"routes": [], "total": 0}
+
+
+def test_tunnels():
+    agent = running()
+    found = run(status.tunnels(agent))
+    fits(found, TUNNELS)
+    assert found == {"tunnels": [["alfa", "bravo"], ["bravo", "carol"]]}
+
+    async def fail():
+        raise TincError("no")
+
+    agent.mesh.tincd.tunnels = fail
+    assert run(status.tunnels(agent)) == run(status.tunnels(Agent())) == {"tunnels": []}
+
+
+def test_what_it_waits_for():
+    agent = running()
+    mesh, membership = agent.mesh, agent.membership
+
+    def said():
+        return status.status(agent)["doing"]
+
+    mesh.state = "converged"
+    assert said() == ""
+    mesh.state = "syncing"
+    assert said() == "waits for BGP sessions: 1 of 2 are Established"
+    mesh.tincd.nodes["bravo"].reachable = False
+    assert said() == "waits for tunnels: 1 of 2 are up"
+    mesh.bird.running = False
+    assert said() == "starts tincd and bird"
+    membership.prefixes = None
+    assert said() == "asks netifd for the prefixes of lan"
+    membership.me = None
+    assert said() == "has an address claimed"
+    membership.known = False
+    assert said() == "waits for the registry http://192.0.2.10:2379"
+    agent.membership = None
+    assert said().startswith("looks for a registry")
+    agent.mesh = None
+    assert said() == "finds or makes this router's keys"
+    agent.config = None
+    assert said() == ""
 
 
 def test_ubus_can_carry_the_answers():
@@ -309,6 +434,8 @@ def test_two_objects_have_the_methods():
     for path in agent.served:
         fits(called(agent, path, "status"), STATUS)
         fits(called(agent, path, "peers"), PEERS)
+        fits(called(agent, path, "routes"), ROUTES)
+        fits(called(agent, path, "tunnels"), TUNNELS)
         assert called(agent, path, "sync") == {"queued": True}
     assert agent.synced == 2
     assert "leave" not in agent.served["luci.bgpmesh"]

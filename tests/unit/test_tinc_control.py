@@ -19,7 +19,7 @@ def answer(command, place=0):
 
 
 def shown(nodes):
-    return {name: (node.reachable, node.keyed, node.direct, node.address, node.rtt) for name, node in nodes.items()}
+    return {name: (node.reachable, node.keyed, node.direct, node.address) for name, node in nodes.items()}
 
 
 # What tincd 1.1 says of the nodes
@@ -27,14 +27,14 @@ def shown(nodes):
 
 def test_a_node_dump_of_tinc_1_1():
     assert shown(control.parse_nodes(answer("18 3")[:-1])) == {
-        "n1": (True, True, True, "172.31.0.3", 691.918),
-        "n2": (True, True, True, "172.31.0.4", 660.066),
+        "n1": (True, True, True, "172.31.0.3"),
+        "n2": (True, True, True, "172.31.0.4"),
     }
 
 
-def node_line(name="n9", host="172.31.0.9", status="8da", hop="n9", rtt="1500"):
-    return "18 3 %s 0123456789ab %s port 655 0 0 0 0 700000c %s %s %s 1 1439 1439 1439 1795231101 %s 0 0 0 0" % (
-        (name, host, status, hop, hop, rtt)
+def node_line(name="n9", host="172.31.0.9", status="8da", hop="n9"):
+    return "18 3 %s 0123456789ab %s port 655 0 0 0 0 700000c %s %s %s 1 1439 1439 1439 1795231101 1500 0 0 0 0" % (
+        (name, host, status, hop, hop)
     )
 
 
@@ -43,13 +43,12 @@ def parsed(**fields):
 
 
 def test_what_the_words_of_a_node_line_mean():
-    assert parsed() == (True, True, True, "172.31.0.9", 1.5)
-    assert parsed(status="858") == (True, False, True, "172.31.0.9", 1.5)
-    assert parsed(status="8ca") == (False, True, True, "172.31.0.9", 1.5)
-    assert parsed(status="0", hop="-", host="unknown", rtt="-1") == (False, False, False, None, None)
-    assert parsed(hop="n1") == (True, True, False, "172.31.0.9", 1.5)
+    assert parsed() == (True, True, True, "172.31.0.9")
+    assert parsed(status="858") == (True, False, True, "172.31.0.9")
+    assert parsed(status="8ca") == (False, True, True, "172.31.0.9")
+    assert parsed(status="0", hop="-", host="unknown") == (False, False, False, None)
+    assert parsed(hop="n1") == (True, True, False, "172.31.0.9")
     assert parsed(host="2001:db8::9")[3] == "2001:db8::9"
-    assert parsed(rtt="0")[4] == 0
 
 
 def test_a_node_dump_of_nobody_else():
@@ -59,7 +58,7 @@ def test_a_node_dump_of_nobody_else():
 
 def test_a_node_line_that_is_none():
     good = node_line()
-    for line in ("", "18 3", "18 -1", "garbage", good.replace("8da", "xyz"), good.replace("1500", "x"), good[:60]):
+    for line in ("", "18 3", "18 -1", "garbage", good.replace("8da", "xyz"), good[:60]):
         try:
             control.parse_nodes([line])
             raise AssertionError("accepted: %s" % line)
@@ -206,12 +205,22 @@ def test_no_tincd():
         disk.remove_folder(tincd.folder)
 
 
+def test_the_socket_is_asked_for_tunnels():
+    tincd = Tincd({"18 4": answer("18 4")})
+
+    async def steps(socket):
+        return await socket.tunnels()
+
+    assert on(tincd, steps) == [("n0", "n1"), ("n0", "n2")]
+
+
 # What tincd 1.0 writes
 
 
 def test_a_dump_of_tinc_1_0():
-    nodes, rest = control.parse_log(LOG)
-    assert shown(nodes) == {"a": (True, None, True, "127.0.0.1", None)}
+    nodes, edges, rest = control.parse_log(LOG)
+    assert shown(nodes) == {"a": (True, None, True, "127.0.0.1")}
+    assert control.pairs(edges) == [("a", "b")]
     assert rest == [
         "tincd 1.0.36 starting, debug level 0",
         "/dev/net/tun is a Linux tun/tap device (tap mode)",
@@ -225,7 +234,7 @@ def log_of(*lines):
 
 
 def test_what_the_words_of_a_log_line_mean():
-    nodes, rest = control.parse_log(
+    nodes, edges, rest = control.parse_log(
         log_of(
             "Nodes:",
             " far at unknown cipher 0 digest 0 maclength 0 compression 0 options 0 status 0004 nexthop - via - pmtu 0",
@@ -238,24 +247,24 @@ def test_what_the_words_of_a_log_line_mean():
             "End of edges.",
         )
     )
-    assert rest == []
+    assert edges == rest == []
     assert shown(nodes) == {
-        "far": (False, None, False, None, None),
-        "off": (False, None, True, "192.0.2.8", None),
-        "via": (True, None, False, "192.0.2.7", None),
-        "six": (True, None, True, "2001:db8::7", None),
+        "far": (False, None, False, None),
+        "off": (False, None, True, "192.0.2.8"),
+        "via": (True, None, False, "192.0.2.7"),
+        "six": (True, None, True, "2001:db8::7"),
     }
 
 
 def test_the_last_of_several_dumps_counts():
     two = LOG + LOG.replace("status 001a nexthop a", "status 0008 nexthop -")
-    assert shown(control.parse_log(two)[0]) == {"a": (False, None, False, "127.0.0.1", None)}
+    assert shown(control.parse_log(two)[0]) == {"a": (False, None, False, "127.0.0.1")}
 
 
 def test_what_tincd_has_to_say_is_not_lost():
     said = ["Got bad packet from n1 (192.0.2.1 port 655)", "Connection closed by n1", "Error while decrypting"]
-    assert control.parse_log(log_of(*said))[1] == said
-    assert control.parse_log("")[1] == []
+    assert control.parse_log(log_of(*said))[2] == said
+    assert control.parse_log("")[2] == []
 
 
 class Older:
@@ -302,12 +311,13 @@ def test_tinc_1_0_is_asked_by_a_signal_and_its_log_is_emptied():
         found = sorted(await log.nodes())
         assert disk.read(tincd.log) == ""
         assert sorted(await log.nodes()) == found
+        assert await asyncio.gather(log.tunnels(), log.tunnels()) == [[("a", "b")]] * 2
         await log.reload()
         await log.retry([])
         return found
 
     assert older(tincd, steps) == ["a"]
-    assert tincd.signals == ["-kUSR2", "-kUSR2", "-kHUP", "-kHUP"]
+    assert tincd.signals == ["-kUSR2"] * 4 + ["-kHUP"] * 2
     assert "tincd: Ready" in tincd.said
     assert not [line for line in tincd.said if "Nodes" in line or "total bytes" in line]
 

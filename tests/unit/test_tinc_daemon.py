@@ -164,8 +164,8 @@ def test_a_reload_that_was_not_done_is_done_by_the_next_agent(router):
 
 @given(Router)
 def test_who_cannot_be_reached_is_dialled_again_sooner_than_tincd_would(router):
-    up = Node(True, True, True, None, None)
-    down = Node(False, False, False, None, None)
+    up = Node(True, True, True, None)
+    down = Node(False, False, False, None)
     router.seen = {"b": up, "c": down}
     assert router.look(["b", "c"], {"b", "c"}) == ["retry "]
     assert router.look(["b", "c"], {"b", "c"}) == []
@@ -184,12 +184,12 @@ def test_who_cannot_be_reached_is_dialled_again_sooner_than_tincd_would(router):
 def test_it_is_ready_when_all_who_are_online_are_reached_and_have_keys(router):
     plan = Thing(seats={"b": None, "c": None}, dialled=[])
     cases = (
-        ({"b": Node(True, True, True, None, None), "c": Node(True, True, True, None, None)}, True),
-        ({"b": Node(True, True, True, None, None), "c": Node(True, False, True, None, None)}, False),
-        ({"b": Node(True, True, True, None, None), "c": Node(True, False, False, None, None)}, True),
-        ({"b": Node(True, None, True, None, None), "c": Node(True, None, True, None, None)}, True),
-        ({"b": Node(True, True, True, None, None), "c": Node(False, True, True, None, None)}, False),
-        ({"b": Node(True, True, True, None, None)}, False),
+        ({"b": Node(True, True, True, None), "c": Node(True, True, True, None)}, True),
+        ({"b": Node(True, True, True, None), "c": Node(True, False, True, None)}, False),
+        ({"b": Node(True, True, True, None), "c": Node(True, False, False, None)}, True),
+        ({"b": Node(True, None, True, None), "c": Node(True, None, True, None)}, True),
+        ({"b": Node(True, True, True, None), "c": Node(False, True, True, None)}, False),
+        ({"b": Node(True, True, True, None)}, False),
     )
     assert not router.tincd.is_ready(plan, {"b", "c"})
     for seen, ready in cases:

@@ -65,6 +65,10 @@ class Socket:
         """protocol name -> number of routes imported, all channels together."""
         return parse_routes(await self.ask('show protocols all "_*"'))
 
+    async def learned(self, limit):
+        """([(prefix, protocol name, next hop)], number of all): the routes in use, `limit` of them at most."""
+        return await self._ask("show route primary where source = RTS_BGP", lambda data: parse_learned(data, limit))
+
     async def check(self, path):
         """Raises ConfigError where BIRD would not take the configuration file at `path`."""
         _refuse(await self.ask('configure check "%s"' % path))
@@ -191,3 +195,24 @@ def parse_routes(reply):
         elif name and len(words) > 1 and words[0] == "Routes:" and not words[1].strip("0123456789"):
             routes[name] += int(words[1])
     return routes
+
+
+def parse_learned(data, limit):
+    """([(prefix, protocol name, next hop)], number of all) from the reply to `show route`. Raises ValueError.
+
+    A route is two lines: `PREFIX unicast [PROTOCOL SINCE …] …`, indented `via NEXTHOP on INTERFACE`. Where nothing
+    matches BIRD says so with a code of its own.
+    """
+    routes = []
+    total = 0
+    prefix = name = None
+    for _, text in parse_reply(data):
+        words = text.split(None, 4)
+        if len(words) > 2 and words[1] == "unicast" and words[2].startswith("["):
+            prefix, name = words[0], words[2][1:]
+        elif prefix and len(words) > 1 and words[0] == "via":
+            total += 1
+            if total <= limit:
+                routes.append((prefix, name, words[1]))
+            prefix = None
+    return routes, total

@@ -80,6 +80,11 @@ class Bird:
         found = await self._socket.routes()
         return {render.node_name(name): found[name] for name in found}
 
+    async def learned(self, limit):
+        """([(prefix, node, next hop)], number of all): the routes in use, `limit` at most. Raises control.BirdError."""
+        routes, total = await self._socket.learned(limit)
+        return [(prefix, render.node_name(name), hop) for prefix, name, hop in routes], total
+
     async def stock_runs(self):
         """Whether the router's own bird runs, which takes our kernel routes for its leftovers. Raises UbusError."""
         return bool((await self._procd.instance("bird", "bird")).get("running"))

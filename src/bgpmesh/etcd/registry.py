@@ -13,6 +13,7 @@ _PAGE = 16  # keys of a table in one answer: what bounds its size
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
+_NEVER = 1 << 62  # a revision that no store comes to
 MALFORMED = (
     KeyError,
     IndexError,
@@ -304,6 +305,17 @@ class Registry(View):
         """Gives up the claim on the address where it is this node's."""
         key = self._key(_CLAIMS, address)
         await self._txn([_holds(key, self._node)], [_deletion(key)], [], key)
+
+    async def try_rights(self):
+        """Raises EtcdError where this node may not write what it has to; writes nothing.
+
+        A transaction whose condition never holds: etcd looks at the rights of all that is in it.
+        """
+        for table in (_PEERS, _ALIVE):
+            key = self._key(table, self._node)
+            never = {"key": encode(key), "target": "CREATE", "result": "EQUAL", "create_revision": _NEVER}
+            put = {"request_put": {"key": encode(key), "value": ""}}
+            await self._txn([never], [put], [], key)
 
     async def leave(self):
         """Takes this node out of the registry: its record, claims and sign of life."""

@@ -17,15 +17,14 @@ class Node:
 
     reachable: whether there is a path; keyed: whether packets can be encrypted for it (None where
     unknown); direct: whether its tunnel is dialled or dialled-in, not by way of another; address:
-    where its packets come from, or None; rtt: UDP round trip in milliseconds, or None.
+    where its packets come from, or None.
     """
 
-    def __init__(self, reachable, keyed, direct, address, rtt):
+    def __init__(self, reachable, keyed, direct, address):
         self.reachable = reachable
         self.keyed = keyed
         self.direct = direct
         self.address = address
-        self.rtt = rtt
 
 
 async def version():
@@ -46,6 +45,10 @@ class Socket:
     async def nodes(self):
         """name -> Node. Raises TincError."""
         return parse_nodes(await self._ask("18 3", many=True))
+
+    async def tunnels(self):
+        """[(node, node)] of every tunnel in the mesh, sorted. Raises TincError."""
+        return pairs([line.split(" ", 4)[2:4] for line in await self._ask("18 4", many=True)])
 
     async def reload(self):
         """Reads the files again. Raises TincError."""
@@ -96,18 +99,20 @@ def parse_nodes(lines):
     """name -> Node from the lines of a node dump: `18 3 NAME ID HOST port PORT …`. Raises TincError."""
     nodes = {}
     for line in lines:
-        words = line.split(" ", 21)
+        words = line.split(" ", 14)
         try:
-            status, rtt = int(words[12], 16), int(words[20])
-            host = words[4]
+            status, host, hop = int(words[12], 16), words[4], words[13]
         except (IndexError, ValueError):
             raise TincError("tincd's node dump has a line %s" % line[:80])
         if host != "MYSELF":
             known = None if host == "unknown" else host
-            nodes[words[2]] = Node(
-                bool(status & 16), bool(status & 2), words[13] == words[2], known, rtt / 1000 if rtt >= 0 else None
-            )
+            nodes[words[2]] = Node(bool(status & 16), bool(status & 2), hop == words[2], known)
     return nodes
+
+
+def pairs(edges):
+    """[(node, node)] of tunnels, each once and sorted, from the edges of tincd's graph: one for each direction."""
+    return sorted(set([tuple(sorted(edge)) for edge in edges if len(edge) == 2]))
 
 
 class Log:
@@ -117,9 +122,21 @@ class Log:
         self._pid_file = pid_file
         self._log_file = log_file
         self._report = report  # gets tincd's own log lines, which would be lost with the file
+        self._lock = asyncio.Lock()  # one dump at a time
 
     async def nodes(self):
         """name -> Node. Raises TincError."""
+        return (await self._look())[0]
+
+    async def tunnels(self):
+        """[(node, node)] of every tunnel in the mesh, sorted. Raises TincError."""
+        return pairs((await self._look())[1])
+
+    async def _look(self):
+        async with self._lock:
+            return await self._dump()
+
+    async def _dump(self):
         self._empty()  # a dump that came too late for an earlier look
         await self._signal("USR2")
         deadline = compat.monotonic() + TIMEOUT
@@ -146,12 +163,12 @@ class Log:
     def _empty(self):
         text = disk.read(self._log_file)
         if not text:
-            return {}
+            return {}, []
         open(self._log_file, "w").close()  # tincd appends, so it may be cut while it is open
-        nodes, rest = parse_log(text)
+        nodes, edges, rest = parse_log(text)
         for line in rest:
             self._report("tincd: " + line)
-        return nodes
+        return nodes, edges
 
     async def _signal(self, name):
         argv = ["/usr/sbin/tincd", "--pidfile=" + self._pid_file, "-k" + name]
@@ -164,8 +181,9 @@ class Log:
 
 
 def parse_log(text):
-    """(name -> Node, lines that are not part of a dump) from what tincd 1.0 wrote for USR2."""
+    """(name -> Node, edges, lines that are not part of a dump) from what tincd 1.0 wrote for USR2."""
     nodes = {}
+    edges = []
     rest = []
     section = None
     for line in text.split("\n"):
@@ -185,7 +203,9 @@ def parse_log(text):
                     continue  # cut short
                 if host != "MYSELF":
                     known = None if host == "unknown" else host
-                    nodes[words[0]] = Node(bool(status & 16), None, hop == words[0], known, None)
+                    nodes[words[0]] = Node(bool(status & 16), None, hop == words[0], known)
+            elif section == "Edges:" and words[1:2] == ["to"]:
+                edges.append(words[0:3:2])
         elif message.strip() and not (message.startswith("Got ") and message.endswith(" signal")):
             rest.append(message.strip())
-    return nodes, rest
+    return nodes, edges, rest

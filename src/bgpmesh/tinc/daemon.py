@@ -95,6 +95,10 @@ class Tincd:
         self.running = False
         self.nodes = {}
 
+    async def tunnels(self):
+        """[(node, node)] of every tunnel in the mesh, this router's own included. Raises control.TincError."""
+        return await self._control.tunnels()
+
     def reaches(self, node):
         """Whether there is a tunnel to the node, direct or by way of others."""
         return node in self.nodes and self.nodes[node].reachable

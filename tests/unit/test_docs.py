@@ -1,0 +1,32 @@
+"""The tables in the documents are those that the agent has."""
+
+from bgpmesh.config import OPTIONS
+from bgpmesh.metrics import METRICS
+
+ROOT = __file__[: __file__.rindex("tests/unit")]
+
+
+def text_of(name):
+    with open(ROOT + name) as file:
+        return file.read()
+
+
+def test_the_table_of_options():
+    text = text_of("README.md")
+    for name, default, _, meaning in OPTIONS:
+        shown = " ".join(default) if isinstance(default, tuple) else default
+        row = "| `%s` | %s | %s |\n" % (name, shown or "–", meaning)
+        assert row in text, row
+
+
+def test_the_table_of_metrics():
+    text = text_of("docs/metrics.md")
+    rows = ["| `%s` | %s | %s |\n" % row[:3] for row in METRICS]
+    assert "".join(rows) in text, [row for row in rows if row not in text]
+
+
+def test_what_the_earlier_names_became_is_there():
+    table = text_of("docs/metrics.md").partition("| was | is |")[2]
+    found = [part.partition("{")[0].partition("`")[0] for part in table.split("`bgpmesh_")[1:]]
+    names = [row[0][len("bgpmesh_") :] for row in METRICS]
+    assert len(found) == 8 and not [name for name in found if name not in names]

@@ -1,0 +1,139 @@
+import asyncio
+
+from example import Clock
+from fake_http import run
+
+from bgpmesh import compat, latency
+from bgpmesh.latency import Latency, measure, reply, request
+
+PEERS = {"bravo": "10.0.0.2", "carol": "10.0.0.3"}
+
+
+def checksum(packet):
+    """What RFC 1071 makes of a packet with its checksum in it: 0 where that is right."""
+    total = sum([packet[place] * 256 + packet[place + 1] for place in range(0, len(packet), 2)])
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def test_a_request():
+    assert request(0x1234, 7) == bytes([8, 0, 0xE5, 0xC4, 0x12, 0x34, 0, 7])
+    for identity, number in ((0, 0), (0xFFFF, 0xFFFF), (0xF7FF, 0), (0xF7FE, 1), (0xF800, 0xFFFF)):
+        assert checksum(request(identity, number)) == 0
+
+
+def answer(kind=0, source=(10, 0, 0, 2), header=5):
+    ip = bytes([0x40 + header, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0]) + bytes(source) + bytes(4) + bytes(4 * header - 20)
+    return ip + bytes([kind, 0, 0, 0, 0x12, 0x34, 0, 7])
+
+
+def test_a_reply():
+    assert reply(answer()) == (0x1234, 7, "10.0.0.2")
+    assert reply(answer(header=6)) == (0x1234, 7, "10.0.0.2")
+    for other in (answer(kind=3), answer()[:27], answer()[:20], b"\x40" + bytes(30), b"\x4f" + bytes(40), b"E"):
+        assert reply(other) is None, other
+
+
+def test_who_answers_is_measured_and_who_does_not_is_left_out():
+    # Loopback answers for itself; 240.0.0.1 (RFC 1112) has no route.
+    before, latency._PATIENCE = latency._PATIENCE, 0.3
+    try:
+        found = run(measure({"here": "127.0.0.1", "too": "127.0.0.2", "nowhere": "240.0.0.1"}))
+    finally:
+        latency._PATIENCE = before
+    assert sorted(found) == ["here", "too"]
+    assert 0 < found["here"] < 300
+
+
+class Measured:
+    """Has `measure` answer what is in `answers`, in milliseconds; asked: whom it was asked for."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = []
+        self.fails = None
+
+    async def measure(self, peers):
+        self.asked.append(sorted(peers))
+        if self.fails:
+            raise self.fails
+        return {node: self.answers[node] for node in peers if node in self.answers}
+
+    def look(self, found, peers, later=0):
+        async def main():
+            found.look(peers)
+            await asyncio.sleep(0.01)
+
+        before, latency.measure = latency.measure, self.measure
+        try:
+            with Clock(later):
+                run(main())
+        finally:
+            latency.measure = before
+        return found.rtt
+
+
+def test_each_is_asked_once_a_minute():
+    net = Measured(bravo=1.5, carol=20.0)
+    found = Latency()
+    assert net.look(found, PEERS) == {"bravo": 1.5, "carol": 20.0}
+    net.look(found, PEERS, 59)
+    assert net.asked == [["bravo", "carol"]]
+    net.answers = {"bravo": 2.5}
+    assert net.look(found, PEERS, 61) == {"bravo": 2.5}
+    assert len(net.asked) == 2
+
+
+def test_one_that_does_not_answer_is_asked_again_soon_and_then_ever_less_often():
+    net = Measured()
+    found = Latency()
+    when = []
+    for second in range(200):
+        net.asked = []
+        net.look(found, {"bravo": "10.0.0.2"}, second)
+        if net.asked:
+            when.append(second)
+    gaps = [later - earlier for earlier, later in zip(when, when[1:])]
+    assert gaps[:5] in ([5, 10, 20, 40, 60], [6, 11, 21, 41, 61]), gaps
+    net.answers = {"bravo": 1.5}
+    assert net.look(found, {"bravo": "10.0.0.2"}, 300) == {"bravo": 1.5}
+    net.answers = {}
+    assert net.look(found, {"bravo": "10.0.0.2"}, 365) == {}
+    net.answers = {"bravo": 2.5}
+    assert net.look(found, {"bravo": "10.0.0.2"}, 371) == {"bravo": 2.5}
+
+
+def test_one_that_comes_is_asked_at_once_and_one_that_goes_is_forgotten():
+    net = Measured(bravo=1.5, carol=20.0)
+    found = Latency()
+    net.look(found, {"bravo": "10.0.0.2"})
+    assert net.look(found, PEERS, 5) == {"bravo": 1.5, "carol": 20.0}
+    assert net.asked == [["bravo"], ["carol"]]
+    assert net.look(found, {"carol": "10.0.0.3"}, 10) == {"carol": 20.0}
+    assert net.look(found, {}, 11) == {}
+
+
+def test_many_are_asked_a_few_at_a_time():
+    net = Measured()
+    peers = {"r%02d" % number: "10.0.0.%d" % number for number in range(20)}
+    net.look(Latency(), peers)
+    assert [len(some) for some in net.asked] == [8, 8, 4] and net.asked[0][0] == "r00"
+
+
+def test_a_socket_that_cannot_be_had_is_an_answer_that_did_not_come():
+    net = Measured(bravo=1.5)
+    found = Latency()
+    net.look(found, PEERS)
+    net.fails = OSError(1)
+    assert net.look(found, PEERS, 61) == {}
+
+
+def test_a_clock_of_microseconds():
+    began = compat.ticks_us()
+
+    async def wait():
+        await asyncio.sleep(0.02)
+
+    run(wait())
+    assert 15000 < compat.ticks_diff(compat.ticks_us(), began) < 5000000
