@@ -36,17 +36,24 @@ from lab.mesh import (
 LAB = {"nodes": 5}
 
 STATUS = {
-    "node": str, "version": str, "runtime": str, "uptime": int, "state": str, "problems": list,
+    "node": str, "version": str, "runtime": str, "uptime": int, "state": str, "doing": str,
+    "problems": list,
     "address": str, "prefixes": list,
     "memory": {"private_kb": int},
-    "etcd": {"endpoint": str, "api": str, "reachable": bool, "revision": int, "age": int, "failures": int},
-    "tinc": {"running": bool, "version": str, "interface": str, "known": int, "reachable": int},
+    "etcd": {
+        "endpoint": str, "api": str, "reachable": bool, "revision": int, "age": int, "failures": int,
+        "latency_ms": float,
+    },
+    "tinc": {
+        "running": bool, "version": str, "interface": str, "known": int, "reachable": int,
+        "rx_bytes": int, "tx_bytes": int,
+    },
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
-    "bgp": str, "bgp_since": str, "routes_received": int, "rtt_ms": (int, float, type(None)), "problem": str,
+    "bgp": str, "bgp_since": str, "bgp_age": int, "routes_received": int, "rtt_ms": (int, float, type(None)), "problem": str,
 }
 
 
@@ -169,12 +176,37 @@ def test_the_command_line_speaks_to_a_person(lab):
         assert usage.returncode == 2 and usage.stdout.startswith("usage: bgpmesh"), wrong
 
 
+def test_the_round_trip_to_every_peer_is_measured(lab):
+    def measured():
+        return all(peer["rtt_ms"] is not None for peer in lab.router(1).peers())
+
+    lab.wait(measured, 60, "an answer from every peer")
+    assert all(0 < peer["rtt_ms"] < 1000 for peer in lab.router(1).peers())
+
+
+def test_what_was_learned_and_every_tunnel_are_shown(lab):
+    one, two = lab.routers[:2]
+    found = two.ubus_call("luci.bgpmesh", "routes")
+    wanted = [(peer["node"], prefix) for peer in two.peers() for prefix in peer["prefixes"]]
+    assert [(row["node"], row["prefix"]) for row in found["routes"]] == sorted(wanted) and found["total"] == 8
+    hops = {row["next_hop"] for row in found["routes"] if row["node"] == "r1"}
+    number = one.status()["address"].rpartition(".")[2]
+    assert hops == {f"10.0.0.{number}", f"fd00:99::{number}"}
+    names = [router.name for router in lab.routers]
+    pairs = [[first, second] for first in names for second in names if first < second]
+    lab.wait(lambda: two.ubus_call("luci.bgpmesh", "tunnels")["tunnels"] == pairs, 30, "a tunnel of every pair")
+
+
 def test_check_finds_every_layer_in_order(lab):
     check = lab.router(4).bgpmesh("check")
     assert check.returncode == 0, check.stdout
     layers = re.findall("^ok    ([^:]+):", check.stdout, re.M)
-    wanted = "configuration, clock, DNS, etcd, agent, tinc port, interface, firewall, BIRD, prefixes"
+    wanted = (
+        "configuration, clock, DNS, etcd, auth, agent, kernel, tinc port, interface, firewall, BIRD, prefixes, members"
+    )
     assert layers == wanted.split(", ")
+    found = json.loads(lab.router(4).bgpmesh("check", "-j").stdout)
+    assert found["ok"] and [layer["name"] for layer in found["layers"] if layer["ok"]] == layers
     assert "5 members, 5 alive" in check.stdout
 
 
