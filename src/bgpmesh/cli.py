@@ -104,12 +104,15 @@ def _show_status(answer):
     doing = ": " + answer["doing"] if answer["doing"] else ""
     if etcd["latency_ms"] is not None:
         seen += " in %.1f ms" % etcd["latency_ms"]
+    trips = ""
+    if answer["latency"]["worst_ms"] is not None:
+        trips = ", round trips of %(median_ms).1f ms (the worst %(worst_ms).1f)" % answer["latency"]
     rows = [
         ("node", "%s, %s%s (%s)" % (answer["node"] or "no name yet", answer["state"], doing, runs)),
         ("address", answer["address"] or "none yet"),
         ("announced", ", ".join(answer["prefixes"]) or "nothing"),
         ("etcd", "%s %s, %s" % (etcd["endpoint"], reached, seen)),
-        ("tinc", "%s, %d of %d peers reachable" % (_running(tinc), tinc["reachable"], tinc["known"])),
+        ("tinc", "%s, %d of %d peers reachable%s" % (_running(tinc), tinc["reachable"], tinc["known"], trips)),
         ("bird", "%s, %d of %d sessions Established" % (_running(bird), bird["established"], bird["sessions"])),
     ]
     for name, value in rows:

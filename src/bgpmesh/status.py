@@ -100,6 +100,7 @@ def status(agent):
             "rx_bytes": _traffic(config, "rx"),
             "tx_bytes": _traffic(config, "tx"),
         },
+        "latency": _summary(mesh.latency.rtt if mesh else {}),
         "bird": {
             "running": bool(bird and bird.running),
             "version": bird.version or "" if bird else "",
@@ -133,6 +134,15 @@ def doing(agent):
     if len(found) < len(online):
         return "waits for BGP sessions: %d of %d are Established" % (len(found), len(online))
     return "" if member.known else "waits for the registry %s" % member.registry.endpoint
+
+
+def _summary(rtt):
+    """The median and the worst of round trips in milliseconds, node -> one; None where there are none."""
+    found = sorted(rtt.values())
+    return {
+        "median_ms": found[len(found) // 2] if found else None,
+        "worst_ms": found[-1] if found else None,
+    }
 
 
 def _traffic(config, direction):

@@ -48,12 +48,14 @@ STATUS = {
         "running": bool, "version": str, "interface": str, "known": int, "reachable": int,
         "rx_bytes": int, "tx_bytes": int,
     },
+    "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
-    "bgp": str, "bgp_since": str, "bgp_age": int, "routes_received": int, "rtt_ms": (int, float, type(None)), "problem": str,
+    "bgp": str, "bgp_since": str, "bgp_age": int, "routes_received": int, "rtt_ms": (float, type(None)),
+    "problem": str,
 }
 
 

@@ -44,6 +44,7 @@ STATUS = {
         "rx_bytes": int,
         "tx_bytes": int,
     },
+    "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEERS = {
@@ -134,7 +135,7 @@ def running():
     mesh = agent.mesh = Thing(
         state="degraded",
         judged=0,
-        latency=Thing(rtt={"bravo": 0.8}),
+        latency=Thing(rtt={"bravo": 0.8, "carol": 20.0, "dora": 3.5}),
         applies={"tinc": Tally(), "bird": Tally()},
         events=Thing(counts={("peer", "joined"): 3, ("session", "Established"): 1, ("session", "Idle"): 2}),
         plan=Thing(
@@ -225,6 +226,7 @@ def test_status_of_a_running_agent():
         "failures": 0,
         "latency_ms": 12.5,
     }
+    assert found["latency"] == {"median_ms": 3.5, "worst_ms": 20.0}
     assert found["tinc"] == {
         "running": True,
         "version": "1.1",
@@ -307,11 +309,11 @@ def test_peers():
         "bgp": "Connect",
         "bgp_since": "2026-11-21 04:40:05",
         "routes_received": 0,
-        "rtt_ms": None,
+        "rtt_ms": 20.0,
         "lan": False,
         "problem": "no session",
     }
-    assert [found["dora"][name] for name in ("online", "tinc", "bgp", "rtt_ms")] == [False, "down", "", None]
+    assert [found["dora"][name] for name in ("online", "tinc", "bgp", "rtt_ms")] == [False, "down", "", 3.5]
     assert found["e" * 63 + "…"]["problem"] == "no JSON"
     assert found["e" * 63 + "…"]["address"] == ""
 
