@@ -15,22 +15,27 @@ EOF
 
 root=$(cd "$(dirname "$0")" && pwd)
 url=${OPENWRT_URL:-https://downloads.openwrt.org}
-packages="bgpmesh bgpmesh-python3 bgpmesh-bird2 bgpmesh-bird3 python3-etcd"
+packages="bgpmesh bgpmesh-python3 bgpmesh-bird2 bgpmesh-bird3 luci-app-bgpmesh luci-i18n-bgpmesh-es python3-etcd"
 
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
+
+# What runs in the background does not hear Ctrl-C.
+trap 'kill $(jobs -p) 2> /dev/null; exit 130' INT TERM
 
 die() {
 	echo "sdk-build.sh: $*" >&2
 	exit 1
 }
 
-# Runs a step with its output in a log, and shows the end of that where it fails.
+# Runs a step with its output in a log; shows the last line of that now and then, and its end where the step fails.
 step() {
 	local what=$1 log
 	shift
 	log="$root/.cache/sdk/$(echo "$what" | tr -c 'a-z0-9\n' _).log"
 	say "$what"
-	"$@" > "$log" 2>&1 < /dev/null || {
+	"$@" > "$log" 2>&1 < /dev/null &
+	until timeout 15 tail -f -s 0.1 --pid=$! /dev/null; do say "  … $(tail -n 1 "$log" | cut -c 1-100)"; done
+	wait $! || {
 		tail -n 25 "$log" >&2
 		die "$what failed; all of its output is in $log"
 	}
@@ -120,13 +125,15 @@ step "installing the recipes" scripts/feeds install -f -p bgpmesh -a
 {
 	echo "CONFIG_SIGNED_PACKAGES=y"
 	for package in $packages; do echo "CONFIG_PACKAGE_$package=m"; done
+	# A translation cannot be selected, but comes with its language.
+	echo "CONFIG_LUCI_LANG_es=m"
 } > .config
 step "configuring" make defconfig
 for package in $packages; do
 	grep -q "^CONFIG_PACKAGE_$package=m" .config || die "$package cannot be selected in this SDK: see $sdk/tmp/.config-package.in"
 done
 make_key
-for recipe in bgpmesh python3-etcd; do
+for recipe in bgpmesh luci-app-bgpmesh python3-etcd; do
 	step "building $recipe" make "package/$recipe/compile" -j"$(nproc)" V=s
 done
 step "indexing" make package/index V=s

@@ -1,10 +1,10 @@
 # BuildPackage: from the definitions of a recipe to an .ipk, as OpenWrt's package-pack.mk and ipkg-build do.
 
-VERSION := $(PKG_VERSION)-r$(PKG_RELEASE)
-FIELDS := SECTION URL DEPENDS CONFLICTS PROVIDES PKGARCH
+FIELDS := SECTION URL DEPENDS CONFLICTS PROVIDES VERSION PKGARCH
 
 define Package/Default
   $(foreach field,$(FIELDS) CATEGORY SUBMENU TITLE VARIANT DEFAULT_VARIANT,$(field):=$(newline))
+  VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
   PKGARCH:=all
 endef
 
@@ -18,7 +18,7 @@ depends = libc $(patsubst +%,%,$(filter-out @%,$(1)))
 list = $(subst $(space),$(comma)$(space),$(strip $(1)))
 field = $(if $(strip $(2)),$(1): $(strip $(2))$(newline))
 
-control = Package: $(1)$(newline)Version: $(VERSION)$(newline)$(call \
+control = Package: $(1)$(newline)Version: $($(1)/VERSION)$(newline)$(call \
 	field,Depends,$(call list,$(call depends,$($(1)/DEPENDS))))$(call \
 	field,Conflicts,$(call list,$($(1)/CONFLICTS)))$(call \
 	field,Provides,$(call list,$($(1)/PROVIDES)))$(call \
@@ -60,7 +60,7 @@ $(1): $(1)/folders
 	$$(call write,script,prerm,$$(root)/control/prerm)
 	$$(foreach part,conffiles preinst postrm,$$(if $$(Package/$(1)/$$(part)),$$(call write,Package/$(1)/$$(part),,$$(root)/control/$$(part))))
 	$$(foreach part,postinst prerm,$$(if $$(Package/$(1)/$$(part)),$$(call write,Package/$(1)/$$(part),,$$(root)/control/$$(part)-pkg)))
-	$(TOPDIR)/pack $$(root) $(BIN_DIR)/$(1)_$(VERSION)_$($(1)/PKGARCH).ipk
+	$(TOPDIR)/pack $$(root) $(BIN_DIR)/$(1)_$($(1)/VERSION)_$($(1)/PKGARCH).ipk
 .PHONY: $(1) $(1)/folders
 endef
 

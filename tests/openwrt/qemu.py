@@ -153,7 +153,11 @@ def install(guests, options):
         suffix = "apk" if tool == "apk" else "ipk"
         names = sorted(path.name for path in options.packages.glob("*." + suffix))
         # Besides ours, whatever else the folder holds is a dependency.
-        names = [name for name in names if not name.startswith(("bgpmesh-python3", "bgpmesh-bird3", "python3-etcd"))]
+        others = ("bgpmesh-python3", "bgpmesh-bird3", "python3-etcd")
+        guest.luci = bool(guest.run("ls /usr/share/luci/menu.d/luci-base.json 2> /dev/null", check=False))
+        if not guest.luci:
+            others += ("luci-app-bgpmesh", "luci-i18n-bgpmesh")
+        names = [name for name in names if not name.startswith(others)]
         if not [name for name in names if name.startswith("bgpmesh")]:
             raise Failed(f"{guest.name} takes .{suffix}, and {options.packages} has none: make ipk, or ./sdk-build.sh")
         for name in names:
@@ -189,6 +193,19 @@ def service(guests, options):
             raise Failed(f"{guest.name}: {json.dumps(found)[:600]}")
         if guest.lan[:-1] + "0/24" not in found["prefixes"]:
             raise Failed(f"{guest.name} announces {found['prefixes']}")
+
+
+def luci(guests, options):
+    """where LuCI is, it has the app, which may ask the agent"""
+    for guest in guests:
+        if guest.luci:
+            guest.run("wget -q -O /dev/null http://127.0.0.1/luci-static/resources/view/bgpmesh/status.js")
+            login = json.loads(guest.run("""ubus call session login '{"username":"root","password":""}'"""))
+            call = {"jsonrpc": "2.0", "id": 1, "method": "call"}
+            call["params"] = [login["ubus_rpc_session"], "luci.bgpmesh", "status", {}]
+            found = guest.run(f"wget -q -O - --post-data '{json.dumps(call)}' http://127.0.0.1/ubus")
+            if '"converged"' not in found:
+                raise Failed(f"{guest.name}: {found[:600]}")
 
 
 def mesh(guests, options):
@@ -240,7 +257,8 @@ def remove(guests, options):
     """removing it leaves the mesh and takes everything back"""
     for guest in guests:
         tool = "apk del" if guest.run("command -v apk", check=False) else "opkg remove"
-        guest.run(f"{tool} bgpmesh", timeout=120)
+        app = "luci-i18n-bgpmesh-es luci-app-bgpmesh " if guest.luci else ""
+        guest.run(f"{tool} {app}bgpmesh", timeout=120)
         left = guest.run("uci show network; uci show firewall; ps w")
         for word in ("network.bgpmesh", "firewall.bgpmesh", "/var/run/bgpmesh"):
             if word in left:
@@ -252,7 +270,7 @@ def remove(guests, options):
         raise Failed(f"the registry still has {left}")
 
 
-CHECKS = (install, configure, service, mesh, firewall, log, reboot, backup, remove)
+CHECKS = (install, configure, service, luci, mesh, firewall, log, reboot, backup, remove)
 
 
 def main():

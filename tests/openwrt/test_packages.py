@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 
@@ -11,6 +12,7 @@ from conftest import PROJECT, make
 
 from bgpmesh import VERSION
 
+APP = PROJECT / "package" / "luci-app-bgpmesh"
 AGENT = ("bgpmesh", "bgpmesh-python3")
 SCRIPTS = {"usr/sbin/bgpmesh", "etc/init.d/bgpmesh", "etc/uci-defaults/90-bgpmesh", "usr/lib/bgpmesh/forget"}
 
@@ -58,6 +60,7 @@ def packages(folder):
 
 def test_there_are_all_of_them_and_each_is_named_by_its_version(folder):
     ours = {f"{name}_{VERSION}-r1_all.ipk" for name in (*AGENT, "bgpmesh-bird2", "bgpmesh-bird3")}
+    ours |= {f"{name}_{VERSION}-r1_all.ipk" for name in ("luci-app-bgpmesh", "luci-i18n-bgpmesh-es")}
     assert {path.name for path in folder.iterdir()} == ours | {
         "python3-etcd_0.4.5-r1_all.ipk",
         "python3-etcd-src_0.4.5-r1_all.ipk",
@@ -119,6 +122,10 @@ def test_what_each_depends_on(packages):
         "python3-light", "python3-asyncio", "python3-logging", "python3-openssl", "python3-ubus", "python3-etcd",
     }
     assert packages["bgpmesh"].control["Conflicts"] == "bgpmesh-python3"
+    # So what depends on bgpmesh is content with either.
+    assert packages["bgpmesh-python3"].control["Provides"] == "bgpmesh"
+    assert packages["luci-app-bgpmesh"].depends == ["libc", "luci-base", "bgpmesh"]
+    assert packages["luci-i18n-bgpmesh-es"].depends == ["libc", "luci-app-bgpmesh"]
     for number in ("2", "3"):
         bird = packages["bgpmesh-bird" + number]
         assert bird.depends == ["libc", "bird" + number] and bird.control["Provides"] == "bgpmesh-bird"
@@ -138,6 +145,66 @@ def test_python_etcd_is_byte_code_with_its_sources_apart(packages):
     assert {path + "c" for path in sources} == library
 
 
-def test_the_recipe_has_the_version_of_the_agent():
-    recipe = (PROJECT / "package" / "bgpmesh" / "Makefile").read_text()
+def files(package):
+    return {path for path, item in package.files.items() if item.isfile()}
+
+
+def test_the_app_is_where_luci_looks_for_it(packages):
+    app = packages["luci-app-bgpmesh"]
+    source = {"www/" + str(path.relative_to(APP / "htdocs")): path for path in (APP / "htdocs").rglob("*")}
+    source |= {str(path.relative_to(APP / "root")): path for path in (APP / "root").rglob("*")}
+    source = {path: source[path] for path in source if source[path].is_file()}
+    assert files(app) == set(source)
+    for path in ("www/luci-static/resources/view/bgpmesh/status.js", "usr/share/rpcd/acl.d/luci-app-bgpmesh.json"):
+        assert path in source
+    for path in source:
+        assert app.read(path) == source[path].read_bytes(), path
+
+
+def test_the_translation_is_a_language_of_luci_and_its_texts(packages):
+    spanish = packages["luci-i18n-bgpmesh-es"]
+    texts, language = "usr/lib/lua/luci/i18n/bgpmesh.es.lmo", "etc/uci-defaults/luci-i18n-bgpmesh-es"
+    assert files(spanish) == {texts, language}
+    # It is run at the first boot, or by default_postinst, and then deleted.
+    assert spanish.read(language).decode() == "uci set luci.languages.es='Español (Spanish)'; uci commit luci\n"
+    # The plain ones: what is spelled as in English, or over several lines, is test_po2lmo's.
+    pairs = re.findall(r'^msgid "([^"\\]+)"\nmsgstr "([^"\\]+)"$', (APP / "po/es/bgpmesh.po").read_text(), re.M)
+    translated = [text for source, text in pairs if text != source]
+    assert translated and not [text for text in translated if text.encode() not in spanish.read(texts)]
+
+
+@pytest.mark.parametrize("name", ["luci-app-bgpmesh", "luci-i18n-bgpmesh-es"])
+def test_owner_and_modes_of_the_app(packages, name):
+    assert packages[name].owners == {(0, 0)}
+    for path, item in packages[name].files.items():
+        assert item.mode == (0o755 if item.isdir() else 0o644), path
+
+
+def test_the_app_gives_the_same_bytes_whatever_the_umask_of_the_clone_was(folder, tmp_path):
+    copy = tmp_path / "package"
+    shutil.copytree(PROJECT / "package", copy)
+    for path in (copy / "luci-app-bgpmesh").rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    python = PROJECT / ".cache" / "venv" / "bin" / "python"
+    epoch = Package(next(folder.glob("luci-app*"))).control["SourceDateEpoch"]
+    command = ["make", "--silent", "-C", copy / "luci-app-bgpmesh", f"TOPDIR={copy}/ipk", f"PYTHON={python}"]
+    command += [f"BIN_DIR={tmp_path}/bin", f"BUILD_DIR={tmp_path}/build"]
+    subprocess.run(command, env={"PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": epoch}, check=True)
+    made = {path.name: path.read_bytes() for path in (tmp_path / "bin").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in folder.glob("luci-*")}
+
+
+def test_luci_and_rpcd_are_told_of_the_app_on_a_router_but_not_in_an_image(packages, tmp_path):
+    script = packages["luci-app-bgpmesh"].scripts["postinst-pkg"].replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("/etc/init.d/rpcd", "echo rpcd")
+    for root, told in (("/image", ""), ("", "rpcd reload")):
+        cache = tmp_path / "luci-indexcache.1.json"
+        cache.write_text("{}")
+        done = subprocess.run(["sh", "-c", script], env={"IPKG_INSTROOT": root}, capture_output=True, text=True)
+        assert (done.returncode, done.stdout.strip(), cache.exists()) == (0, told, not told)
+
+
+@pytest.mark.parametrize("name", ["bgpmesh", "luci-app-bgpmesh"])
+def test_the_recipes_have_the_version_of_the_agent(name):
+    recipe = (PROJECT / "package" / name / "Makefile").read_text()
     assert f"PKG_VERSION:={VERSION}\n" in recipe

@@ -13,7 +13,10 @@ import threading
 import pytest
 from conftest import PROJECT
 
-NAMES = ("bgpmesh", "bgpmesh-python3", "bgpmesh-bird2", "bgpmesh-bird3", "python3-etcd")
+NAMES = (
+    "bgpmesh", "bgpmesh-python3", "bgpmesh-bird2", "bgpmesh-bird3", "luci-app-bgpmesh", "luci-i18n-bgpmesh-es",
+    "python3-etcd",
+)
 FEEDS = """\
 #!/bin/sh
 echo "feeds $*" >> asked
@@ -85,11 +88,13 @@ def test_with_an_sdk_that_is_there(tree, tmp_path):
         "feeds install -f -p bgpmesh -a",
         "make defconfig",
         "make package/bgpmesh/compile",
+        "make package/luci-app-bgpmesh/compile",
         "make package/python3-etcd/compile",
         "make package/index",
     ]
     assert f"src-link bgpmesh {tree.folder}/package" in (sdk / "feeds.conf").read_text()
-    assert "CONFIG_PACKAGE_bgpmesh-python3=m" in (sdk / ".config").read_text()
+    chosen = (sdk / ".config").read_text().splitlines()
+    assert {*(f"CONFIG_PACKAGE_{name}=m" for name in NAMES), "CONFIG_LUCI_LANG_es=m"} <= set(chosen)
 
 
 def test_an_sdk_of_a_release_with_apk_gives_apk(tree, tmp_path):
