@@ -2,7 +2,7 @@
 
 import asyncio
 
-from . import cache, compat, converge, disk, etcd, exporter, netifd, status
+from . import cache, compat, converge, disk, etcd, netifd, status
 from . import plan as planning
 from .discovery import Discovery
 from .membership import Membership
@@ -16,6 +16,9 @@ from .ubus import UbusError
 
 _FAULT = 5  # seconds until a round that failed is begun anew
 _SEARCH = 5  # seconds between two looks for a neighbour on the LAN while there is no registry
+_SCRAPE = 30  # seconds between two files of metrics
+_COLLECTOR = "/usr/lib/lua/prometheus-collectors/textfile.lua"  # of prometheus-node-exporter-lua-textfile
+_METRICS = "/var/prometheus/bgpmesh.prom"  # what it reads
 _REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
 
 
@@ -69,7 +72,7 @@ class Agent:
             self.reload()
         for task in tasks + ([self._web[1]] if self._web else []):
             task.cancel()
-        disk.remove(exporter.FILE)
+        disk.remove(_METRICS)
 
     def reload(self):
         """Reads the options again; what is wrong with them is a problem, and the last good ones stay in force."""
@@ -88,6 +91,8 @@ class Agent:
             self._web = None
             self.problems.replace("http", [])
         if where and not self._web:
+            from . import exporter  # which takes room that most routers need not give
+
             self._web = where, asyncio.create_task(exporter.serve(self, where))
 
     def sync(self):
@@ -125,7 +130,7 @@ class Agent:
             await converge.sleep(self._poll, _SEARCH)
             await self.lan.look(self.config.secret)
         self._enter()
-        rounds = (self._register, self.mesh.run, self._look_around, lambda: exporter.keep_file(self))
+        rounds = (self._register, self.mesh.run, self._look_around, self._keep_file)
         await asyncio.gather(*[self._guard(work) for work in rounds])
 
     async def _guard(self, work):
@@ -166,6 +171,15 @@ class Agent:
                 self.lan.take_registry(self.config)
                 self._enter()
             await asyncio.sleep(_REVIEW)
+
+    async def _keep_file(self):
+        """Keeps the file of metrics up to date where there is somebody to read it."""
+        while not self._leaving:
+            if compat.exists(_COLLECTOR):
+                from . import exporter
+
+                await exporter.write_file(self, _METRICS)
+            await asyncio.sleep(_SCRAPE)
 
     def _enter(self):
         """Becomes a member as the options have it, starting from what is known already."""

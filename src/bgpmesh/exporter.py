@@ -10,9 +10,6 @@ from .problems import Retry
 from .stream import Stream
 from .tally import Tally
 
-FILE = "/var/prometheus/bgpmesh.prom"
-_COLLECTOR = "/usr/lib/lua/prometheus-collectors/textfile.lua"  # of prometheus-node-exporter-lua-textfile
-_INTERVAL = 30  # seconds between two files
 _AT_ONCE = 4  # connections; another one is closed
 _PATIENCE = 10  # seconds for a request and its answer
 _HEAD = 4096  # bytes of a request
@@ -48,22 +45,15 @@ async def exposition(agent):
 # The file
 
 
-async def keep_file(agent):
-    """Writes the metrics into FILE again and again where there is somebody to read it."""
-    while True:
-        if compat.exists(_COLLECTOR):
-            try:
-                await _write_file(agent)
-                agent.problems.replace("textfile", [])
-            except OSError as error:
-                text = "cannot write the metrics to %s: %s" % (FILE, compat.reason(error))
-                agent.problems.replace("textfile", [Problem("disk", "metrics", text)])
-        await asyncio.sleep(_INTERVAL)
-
-
-async def _write_file(agent):
-    disk.make_folder(FILE.rpartition("/")[0], 0o755)
-    disk.write_pieces(FILE, await exposition(agent), 0o644)
+async def write_file(agent, path):
+    """Writes the metrics of an Agent; a failure is a problem that stays until a write succeeds."""
+    try:
+        disk.make_folder(path.rpartition("/")[0], 0o755)
+        disk.write_pieces(path, await exposition(agent), 0o644)
+        agent.problems.replace("textfile", [])
+    except OSError as error:
+        text = "cannot write the metrics to %s: %s" % (path, compat.reason(error))
+        agent.problems.replace("textfile", [Problem("disk", "metrics", text)])
 
 
 # HTTP

@@ -6,7 +6,7 @@ from fake_http import descriptors, run
 from test_status import running
 from test_stream import listener
 
-from bgpmesh import compat, disk, exporter, stream
+from bgpmesh import disk, exporter, stream
 
 TOKEN = "correct horse battery"
 
@@ -185,55 +185,28 @@ def test_a_port_that_is_taken_is_a_problem_until_it_is_free():
 # The file
 
 
-class Router:
-    """Where the textfile collector is installed, or not, and its folder is not there yet."""
-
-    def __init__(self, collector=True):
-        self.folder = folder("exporter")
-        self._before = exporter.FILE, exporter._COLLECTOR
-        exporter.FILE = self.folder + "/prometheus/bgpmesh.prom"
-        exporter._COLLECTOR = self.folder + "/textfile.lua"
-        if collector:
-            disk.write(exporter._COLLECTOR, "", 0o644)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        exporter.FILE, exporter._COLLECTOR = self._before
-        disk.remove_folder(self.folder)
-
-    def keep(self, agent):
-        async def main():
-            task = asyncio.create_task(exporter.keep_file(agent))
-            await asyncio.sleep(0.05)
-            task.cancel()
-            await asyncio.sleep(0)
-
-        run(main())
-        return disk.read(exporter.FILE)
+def written(path):
+    """An agent that was told to write its metrics there."""
+    owner = agent()
+    run(exporter.write_file(owner, path))
+    return owner
 
 
 def test_the_file_is_written_for_the_collector():
-    with Router() as router:
-        text = router.keep(agent())
-        assert text.endswith("\n") and "bgpmesh_members 4\n" in text
-
-
-def test_no_file_is_written_for_nobody():
-    with Router(collector=False) as router:
-        assert router.keep(agent()) is None
-        assert not compat.exists(router.folder + "/prometheus")
+    top = folder("exporter")
+    try:
+        owner = written(top + "/prometheus/bgpmesh.prom")
+        text = disk.read(top + "/prometheus/bgpmesh.prom")
+        assert text.endswith("\n") and "bgpmesh_members 4\n" in text and owner.problems.of("textfile") == []
+    finally:
+        disk.remove_folder(top)
 
 
 def test_a_file_that_cannot_be_written_is_a_problem():
-    with Router() as router:
-        disk.write(router.folder + "/prometheus", "in the way", 0o600)
-        exporter.FILE = router.folder + "/prometheus/deep/bgpmesh.prom"
-        owner = agent()
-        try:
-            router.keep(owner)
-        except OSError:
-            pass  # what is not there cannot be read either
-        (problem,) = owner.problems.of("textfile")
-        assert "cannot write the metrics to" in problem.text
+    top = folder("exporter")
+    try:
+        disk.write(top + "/prometheus", "in the way", 0o600)
+        (problem,) = written(top + "/prometheus/bgpmesh.prom").problems.of("textfile")
+        assert "cannot write the metrics to %s/prometheus/" % top in problem.text
+    finally:
+        disk.remove_folder(top)
