@@ -31,7 +31,7 @@ class Box:
         for path in (PROJECT / "tests" / "daemons").glob("*_session.py"):
             shutil.copy(path, folder)
 
-    def run(self, *argv, timeout=60):
+    def run(self, *argv, timeout=240):
         """The CompletedProcess of a command; what it printed and complained of is in `stdout`."""
         inner = [str(Path(__file__).with_name("enter")), self._lower, str(self.folder), *argv]
         return subprocess.run(
@@ -57,7 +57,7 @@ class Box:
 def make(*arguments):
     """The CompletedProcess of `make` as a person types it: without what `make test` itself hands down."""
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    return subprocess.run(["make", *arguments], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(["make", *arguments], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=500)
 
 
 @pytest.fixture(scope="session")

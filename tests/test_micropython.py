@@ -20,6 +20,6 @@ def test_unit_file_passes_on_micropython(name):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stdout

@@ -40,7 +40,7 @@ def test_a_real_bird_is_asked_and_configured(box, bird, runtime):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("tinc", ["1.0", "1.1"])
 def test_real_tincds_are_given_keys_files_and_orders(box, tinc, runtime):
-    found = last(box(tinc=tinc).agent(runtime, "/mnt/tinc_session.py", timeout=120))
+    found = last(box(tinc=tinc).agent(runtime, "/mnt/tinc_session.py"))
     assert found["version"] == tinc
     assert found["keys"] == [True, tinc == "1.1"]
     assert found["modes"] == [True, False]

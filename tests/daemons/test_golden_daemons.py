@@ -16,8 +16,9 @@ mv /tmp/k/*.priv /etc/bgpmesh
 cp -r /mnt/golden/tinc/NAME /run/bgpmesh/tinc
 chmod 700 /run/bgpmesh/tinc/tinc-*
 tincd -D -c /run/bgpmesh/tinc --pidfile=/run/bgpmesh/tinc.pid > /tmp/log 2>&1 &
-for _ in $(seq 200); do
-	ip -brief address show dev INTERFACE 2> /dev/null | grep -q 10.0.0.1 && break
+for _ in $(seq 1200); do
+	# It says so after tinc-up has ended.
+	grep -q Ready /tmp/log && break
 	kill -0 $! || break
 	sleep 0.05
 done

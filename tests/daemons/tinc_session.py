@@ -53,9 +53,20 @@ class Router:
         argv = ["/usr/sbin/tincd", "-c", self.folder, "--pidfile=%s.pid" % self.folder]
         assert (await compat.run(argv + ["--logfile=%s.log" % self.folder], 10))[0] == 0
 
+    async def answers(self):
+        """Waits until it can be asked; TincError where not within a minute."""
+        deadline = compat.monotonic() + 60
+        while True:
+            try:
+                return await self.control.nodes()
+            except control.TincError:
+                if compat.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
+
     async def sees(self, node, reachable):
-        """The Node, or {} where there is none any more, once it is reachable, or not; None where not within 30 s."""
-        deadline = compat.monotonic() + 30
+        """The Node, or {} where there is none any more, once it is reachable, or not; None if not within a minute."""
+        deadline = compat.monotonic() + 60
         while compat.monotonic() < deadline:
             try:
                 found = (await self.control.nodes()).get(node)
@@ -82,6 +93,9 @@ async def main():
     two.write([one], version)
     await one.start()
     await two.start()
+    for router in (one, two):
+        await router.answers()
+    # Two dials, and one does not let it in.
     await asyncio.sleep(0.3)
     found["stranger"] = sorted(await one.control.nodes())
     one.write([two], version)

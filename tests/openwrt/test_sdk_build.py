@@ -69,7 +69,7 @@ def tree(tmp_path):
             env={"PATH": path, "HOME": "/root", **env},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
 
     build.folder = folder

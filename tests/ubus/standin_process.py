@@ -41,7 +41,7 @@ class Standin:
         """Its exit status after a SIGTERM."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def lines(self):
         """The log without the dates."""
@@ -54,7 +54,7 @@ class Standin:
             clients = [Bus(self.socket) for _ in range(buses)]
             running = [asyncio.create_task(bus.run()) for bus in clients]
             try:
-                return await asyncio.wait_for(script(*clients), 30)
+                return await asyncio.wait_for(script(*clients), 120)
             finally:
                 for task in running:
                     task.cancel()
@@ -63,21 +63,21 @@ class Standin:
 
 
 def wait(condition, what="it"):
-    """Waits for a condition, 15 seconds at most."""
-    deadline = time.monotonic() + 15
+    """Waits for a condition, a minute at most."""
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about within 15 s"
+        assert time.monotonic() < deadline, f"{what} did not come about within a minute"
         time.sleep(0.01)
 
 
 async def until(condition):
     """The same within asyncio; the condition may be a coroutine function. What it returned."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return value
-        assert time.monotonic() < deadline, "it did not come about within 15 s"
+        assert time.monotonic() < deadline, "it did not come about within a minute"
         await asyncio.sleep(0.01)

@@ -62,7 +62,7 @@ def play(pyubus, path, script, methods=None, said=None):
         running = [asyncio.create_task(each.run()) for each in (bus, caller)]
         try:
             await until(lambda: bus.connected and caller.connected)
-            return await asyncio.wait_for(script(bus, caller), 30)
+            return await asyncio.wait_for(script(bus, caller), 120)
         finally:
             for task in running:
                 task.cancel()
@@ -75,7 +75,7 @@ async def never(args):
 
 
 async def slow(args):
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(1)
     return {"slow": True}
 
 
@@ -164,7 +164,7 @@ def test_a_method_may_wait_while_the_agent_goes_on(pyubus, empty_bus):
 
 def test_many_calls_at_once_are_all_answered(pyubus, empty_bus):
     async def script(bus, caller):
-        answers = await asyncio.gather(*[caller.call("bgpmesh", "echo", timeout=20) for _ in range(500)])
+        answers = await asyncio.gather(*[caller.call("bgpmesh", "echo", timeout=60) for _ in range(500)])
         assert answers == [{"a": 1}] * 500
 
     play(pyubus, empty_bus, script, {"echo": lambda args: {"a": 1}})
@@ -186,7 +186,7 @@ def test_a_callee_that_never_answers_holds_nothing_up(pyubus, empty_bus):
     async def script(bus, caller):
         caller.publish("other", {"never": ({}, never)})
         await caller.send_event("x", {})
-        hanging = asyncio.create_task(bus.call("other", "never", timeout=1))
+        hanging = asyncio.create_task(bus.call("other", "never", timeout=3))
         assert await caller.call("bgpmesh", "echo") == {"a": 1}
         assert not hanging.done()
         assert await failure(hanging) == "TIMEOUT"
@@ -206,7 +206,7 @@ def test_after_a_restart_of_ubusd_all_is_as_before(pyubus, standin):
             assert await caller.call("bgpmesh", "echo") == {"a": 1}
             standin.process.send_signal(signal.SIGUSR1)
             await until(lambda: not bus.connected and not caller.connected)
-            assert await failure(bus.call("service", "list", timeout=0.1)) == "CONNECTION_FAILED"
+            assert await failure(bus.call("service", "list", timeout=0)) == "CONNECTION_FAILED"
             await until(lambda: bus.connected and caller.connected)
         assert await caller.call("bgpmesh", "echo") == {"a": 1}
         await caller.send_event("bgpmesh.peer", {})
@@ -222,16 +222,22 @@ def test_after_a_restart_of_ubusd_all_is_as_before(pyubus, standin):
 
 
 def test_a_request_in_the_middle_of_a_restart_is_forgotten(pyubus, standin):
+    begun = []
+
+    async def noted(args):
+        begun.append(True)
+        return await slow(args)
+
     async def script(bus, caller):
         call = asyncio.create_task(caller.call("bgpmesh", "slow"))
-        await asyncio.sleep(0.05)
+        await until(lambda: begun)
         standin.process.send_signal(signal.SIGUSR1)
         assert await failure(call) == "CONNECTION_FAILED"
         await until(lambda: not bus.connected)
         await until(lambda: bus.connected)
         assert await caller.call("bgpmesh", "slow") == {"slow": True}
 
-    play(pyubus, standin.socket, script, {"slow": slow})
+    play(pyubus, standin.socket, script, {"slow": noted})
 
 
 def test_what_is_published_later_or_refused_at_first_is_served(pyubus, empty_bus, monkeypatch):
@@ -332,11 +338,11 @@ def test_signals_and_children_are_left_to_python(pyubus, standin):
 def test_an_idle_bus_does_nothing(pyubus, empty_bus, monkeypatch):
     async def script(bus, caller):
         await caller.call("bgpmesh", "echo")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         loops, used = fake_pyubus.loops, sum(os.times()[:2])
         await asyncio.sleep(1)
         assert fake_pyubus.loops == loops
-        assert sum(os.times()[:2]) - used < 0.1
+        assert sum(os.times()[:2]) - used < 0.3
 
     play(pyubus, empty_bus, script, {"echo": lambda args: {}})
 
@@ -353,7 +359,7 @@ def test_a_bus_ends_at_once_whatever_it_does(pyubus, empty_bus):
         tasks[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await tasks[0]
-        assert compat.monotonic() - begun < 1
+        assert compat.monotonic() - begun < 5
         assert not bus.connected
         for task in tasks:
             task.cancel()

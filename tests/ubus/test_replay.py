@@ -160,4 +160,4 @@ async def replay(path, scenario):
 
 @pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - set(WITHOUT)))
 def test_conversation(empty_bus, scenario):
-    asyncio.run(asyncio.wait_for(replay(empty_bus, scenario), 20))
+    asyncio.run(asyncio.wait_for(replay(empty_bus, scenario), 60))

@@ -216,7 +216,7 @@ def on(bird, steps):
             return await steps(control.Socket(bird.path))
 
     before = descriptors()
-    limit, control.TIMEOUT = control.TIMEOUT, 0.3
+    limit, control.TIMEOUT = control.TIMEOUT, 1
     try:
         return run(main())
     finally:
@@ -232,7 +232,7 @@ async def failure(coroutine, kind=BirdError):
         found = await coroutine
     except BirdError as error:
         assert type(error) is kind, repr(error)
-        assert compat.monotonic() - began < 2
+        assert compat.monotonic() - began < 5
         return str(error)
     raise AssertionError("no error but %r" % found)
 

@@ -7,11 +7,11 @@ from fake_http import descriptors, run
 from bgpmesh import compat, disk
 
 
-def ran(*argv, timeout=10):
+def ran(*argv, timeout=30):
     return run(compat.run(list(argv), timeout))
 
 
-def failure(*argv, timeout=10):
+def failure(*argv, timeout=30):
     """The errno of the OSError that a program ends in."""
     try:
         found = ran(*argv, timeout=timeout)
@@ -70,7 +70,7 @@ def test_a_program_that_takes_too_long_is_killed():
         assert failure("sleep", "60", timeout=0.2) == errno.ETIMEDOUT
         assert failure("sh", "-c", "echo begun; exec sleep 60", timeout=0.2) == errno.ETIMEDOUT
         assert failure("sh", "-c", "trap '' TERM INT HUP; while :; do sleep 0.02; done", timeout=0.2) == errno.ETIMEDOUT
-        assert compat.monotonic() - began < 5
+        assert compat.monotonic() - began < 30
 
 
 def test_a_program_that_closes_its_output_and_goes_on_is_waited_for():
@@ -95,8 +95,8 @@ def test_the_start_of_a_long_output_is_kept():
 def test_programs_run_beside_each_other():
     async def main():
         began = compat.monotonic()
-        found = await asyncio.gather(*[compat.run(["sh", "-c", "sleep 0.3; exit %d" % n], 10) for n in range(8)])
-        assert compat.monotonic() - began < 2
+        found = await asyncio.gather(*[compat.run(["sh", "-c", "sleep 1; exit %d" % n], 30) for n in range(8)])
+        assert compat.monotonic() - began < 6
         return [status for status, _ in found]
 
     with NothingLeft():
@@ -118,7 +118,7 @@ def test_a_caller_that_gives_up_leaves_nothing():
 def test_a_program_gets_no_descriptors_of_ours():
     async def main():
         compat.Signals(compat.SIGHUP)
-        return await asyncio.gather(*[compat.run(["ls", "/proc/self/fd"], 10) for _ in range(3)])
+        return await asyncio.gather(*[compat.run(["ls", "/proc/self/fd"], 30) for _ in range(3)])
 
     ours = set(os.listdir("/proc/self/fd")) | set(["0", "1", "2", "3"])  # 3 is the folder that ls reads
     for status, output in run(main()):
@@ -129,7 +129,7 @@ def test_a_program_gets_no_descriptors_of_ours():
 def test_a_program_starts_with_no_signal_blocked_or_ignored():
     async def main():
         compat.Signals(compat.SIGHUP)
-        return await compat.run(["sh", "-c", "grep -E '^Sig(Blk|Ign)' /proc/self/status"], 10)
+        return await compat.run(["sh", "-c", "grep -E '^Sig(Blk|Ign)' /proc/self/status"], 30)
 
     status, output = run(main())
     assert status == 0
@@ -146,11 +146,11 @@ def test_signals_come_one_by_one():
         signals = compat.Signals(compat.SIGHUP, compat.SIGTERM)
         for number in (compat.SIGHUP, compat.SIGTERM, compat.SIGHUP):
             compat.kill(compat.getpid(), number)
-            assert await asyncio.wait_for(signals.next(), 2) == number
+            assert await asyncio.wait_for(signals.next(), 20) == number
         waiting = asyncio.create_task(signals.next())
         await asyncio.sleep(0.01)
         compat.kill(compat.getpid(), compat.SIGHUP)
-        return await asyncio.wait_for(waiting, 2)
+        return await asyncio.wait_for(waiting, 20)
 
     assert run(main()) == compat.SIGHUP
 
@@ -161,7 +161,7 @@ def test_signals_come_one_by_one():
 def test_the_clock_goes_on():
     began = compat.monotonic()
     run(nap())
-    assert 0.04 < compat.monotonic() - began < 2
+    assert 0.04 < compat.monotonic() - began < 20
 
 
 async def nap():

@@ -9,7 +9,7 @@ GOOD = answer(b"{}")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Grpc-Trailer-Content-Type\r\n\r\n"
 
 
-def ask(replies, count=1, timeout=5, limit=1000, greeting=()):
+def ask(replies, count=1, timeout=20, limit=1000, greeting=()):
     """What `count` requests to a server with these replies come to, and the server.
 
     Each comes to (status, body) or an HttpError. A client never costs more than its time, and a failed one
@@ -28,9 +28,9 @@ def ask(replies, count=1, timeout=5, limit=1000, greeting=()):
                 results.append(await connection.post("/v3/kv/range", b'{"key":"eA=="}', "A: b\r\n", timeout))
             except HttpError as error:
                 results.append(error)
-            assert compat.monotonic() - started < timeout + 1
+            assert compat.monotonic() - started < timeout + 3
         connection.close()
-        deadline = compat.monotonic() + 5
+        deadline = compat.monotonic() + 30
         while server.open and not server.silent and compat.monotonic() < deadline:
             await asyncio.sleep(0.01)
         assert descriptors() <= before + server.open
@@ -164,9 +164,9 @@ def test_half_an_answer():
 
 def test_half_an_answer_and_then_silence():
     for data in (b"H", GOOD[:-1], CHUNKED + b"3\r\nabc\r\n0\r\n"):
-        assert fault([[data, HANG]], timeout=0.2) == (
+        assert fault([[data, HANG]], timeout=0.6) == (
             "timeout",
-            "sent only a part of an answer within 0.2 s",
+            "sent only a part of an answer within 0.6 s",
         ), data
 
 
@@ -281,7 +281,7 @@ def test_a_host_that_does_not_exist():
     async def main():
         before = descriptors()
         try:
-            await Connection("host.invalid", 2379).post("/", b"")
+            await Connection("host.invalid", 2379).post("/", b"", timeout=60)
         except HttpError as error:
             assert error.kind == "unreachable"
             assert str(error).startswith("host.invalid:2379 cannot be reached: ")

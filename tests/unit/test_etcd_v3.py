@@ -205,31 +205,31 @@ def test_a_server_that_hangs_costs_its_time_once_and_the_next_is_asked_then():
         started = compat.monotonic()
         error = await failure(client)
         assert error.kind == "timeout"
-        assert 0.2 < compat.monotonic() - started < 0.9
+        assert 0.8 < compat.monotonic() - started < 1.9
         started = compat.monotonic()
         await read(client)
-        assert compat.monotonic() - started < 0.3
+        assert compat.monotonic() - started < 0.9
         client.close()
         assert descriptors() <= before + 2  # the servers' ends
         return True
 
-    assert on([lambda request: [HANG], store.respond], steps, timeout=0.3)
+    assert on([lambda request: [HANG], store.respond], steps, timeout=1)
 
 
 def test_renewing_a_token_takes_no_more_time_than_any_call():
     replies = [
         answer(b'{"header":{},"token":"a.1"}'),
-        [0.25, answer(b'{"message":"etcdserver: invalid auth token"}', "401 Unauthorized")],
-        [0.25, answer(b'{"header":{},"token":"a.2"}')],
-        [0.25, answer(b'{"header":{}}')],
+        [0.7, answer(b'{"message":"etcdserver: invalid auth token"}', "401 Unauthorized")],
+        [0.7, answer(b'{"header":{},"token":"a.2"}')],
+        [0.7, answer(b'{"header":{}}')],
     ]
 
     async def steps(client, servers):
         started = compat.monotonic()
         assert (await failure(client)).kind == "timeout"
-        return compat.monotonic() - started < 0.7
+        return compat.monotonic() - started < 1.9
 
-    assert on([lambda request: replies.pop(0)], steps, user="router", password="x", timeout=0.4)
+    assert on([lambda request: replies.pop(0)], steps, user="router", password="x", timeout=1)
 
 
 def test_a_token_is_fetched_once_and_sent_with_every_request():

@@ -37,7 +37,8 @@ def told(*looks, bus=None):
         events = Events(bus)
         for look in looks:
             events.tell(*look)
-            await asyncio.sleep(0.01)
+            while events._queue:
+                await asyncio.sleep(0)
 
     run(main())
     return [(name[8:], data["node"], data.get("change") or data.get("state")) for name, data in bus.sent]

@@ -48,7 +48,7 @@ def talking(talk, steps):
 
     async def main():
         async with Daemon(path + "/socket", talk):
-            found = await stream.open_unix(path + "/socket", 2)
+            found = await stream.open_unix(path + "/socket", 20)
             try:
                 return await steps(found)
             finally:
@@ -69,7 +69,7 @@ def test_connection_refused():
         sock, port = listener()
         sock.close()
         for _ in range(3):
-            assert await failure(stream.open_tcp("127.0.0.1", port, 2)) == errno.ECONNREFUSED
+            assert await failure(stream.open_tcp("127.0.0.1", port, 20)) == errno.ECONNREFUSED
 
     with NothingLeft():
         run(main())
@@ -92,7 +92,7 @@ def test_a_connect_that_is_not_answered_ends_in_time():
             await asyncio.sleep(0.05)
             began = compat.monotonic()
             assert await failure(stream.open_tcp("127.0.0.1", port, 0.3)) == errno.ETIMEDOUT
-            assert compat.monotonic() - began < 2
+            assert compat.monotonic() - began < 10
         finally:
             for one in waiting + [sock]:
                 one.close()
@@ -105,9 +105,9 @@ def test_no_unix_socket():
     path = folder("stream")
 
     async def main():
-        assert await failure(stream.open_unix(path + "/none", 2)) == errno.ENOENT
+        assert await failure(stream.open_unix(path + "/none", 20)) == errno.ENOENT
         disk.write(path + "/file", "", 0o600)
-        assert await failure(stream.open_unix(path + "/file", 2)) == errno.ECONNREFUSED
+        assert await failure(stream.open_unix(path + "/file", 20)) == errno.ECONNREFUSED
 
     try:
         with NothingLeft():
@@ -118,7 +118,7 @@ def test_no_unix_socket():
 
 def test_ipv6():
     async def main():
-        return await failure(stream.open_tcp("::1", 1, 2))
+        return await failure(stream.open_tcp("::1", 1, 20))
 
     with NothingLeft():
         # EADDRNOTAVAIL (99) where the machine has no IPv6
@@ -128,7 +128,7 @@ def test_ipv6():
 def test_a_connection_is_not_inherited():
     async def main():
         sock, port = listener()
-        found = await stream.open_tcp("127.0.0.1", port, 2)
+        found = await stream.open_tcp("127.0.0.1", port, 20)
         try:
             return await sockets()
         finally:
@@ -136,7 +136,7 @@ def test_a_connection_is_not_inherited():
             sock.close()
 
     async def sockets():
-        _, output = await compat.run(["ls", "-l", "/proc/self/fd"], 5)
+        _, output = await compat.run(["ls", "-l", "/proc/self/fd"], 30)
         return output.count(b"socket:")
 
     with NothingLeft():
@@ -236,7 +236,7 @@ def test_much_is_written_to_a_slow_reader():
     async def steps(found):
         await found.write(data)
         found.close()
-        deadline = compat.monotonic() + 5
+        deadline = compat.monotonic() + 30
         while sum([len(some) for some in got]) < len(data) and compat.monotonic() < deadline:
             await asyncio.sleep(0.01)
 

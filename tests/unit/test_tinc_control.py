@@ -103,7 +103,7 @@ def on(tincd, steps):
             return await steps(control.Socket(tincd.pid_file))
 
     before = descriptors()
-    limit, control.TIMEOUT = control.TIMEOUT, 0.3
+    limit, control.TIMEOUT = control.TIMEOUT, 1
     try:
         return run(main())
     finally:
@@ -118,7 +118,7 @@ async def failure(coroutine):
     try:
         found = await coroutine
     except TincError as error:
-        assert compat.monotonic() - began < 2
+        assert compat.monotonic() - began < 5
         return str(error)
     raise AssertionError("no error but %s" % found)
 
@@ -295,7 +295,7 @@ class Older:
 def older(tincd, steps):
     """What steps(log) returns with that tincd."""
     before, compat.run = compat.run, tincd.run
-    limit, control.TIMEOUT = control.TIMEOUT, 0.3
+    limit, control.TIMEOUT = control.TIMEOUT, 1
     try:
         return run(steps(control.Log(tincd.folder + "/tinc.pid", tincd.log, tincd.said.append)))
     finally:
