@@ -71,14 +71,22 @@ clean: lab-down ## remove .cache/, where all of this is built
 
 # -- what the commands need
 
+# $(call apt,package ...) installs them, and waits while another apt is at work, as it is on a machine just started.
+define apt
+export DEBIAN_FRONTEND=noninteractive; tries=120; \
+until log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends $(1) 2>&1); do \
+	tries=$$((tries - 1)); \
+	case "$$tries $$log" in "0 "*) false ;; *"Could not get lock"*) sleep 5 ;; *) false ;; esac \
+		|| { echo "$$log"; exit 1; }; \
+done
+endef
+
 # $(call install,command:package ...) installs the packages whose command is not here.
 define install
 @missing=; for pair in $(1); do \
 	command -v "$${pair%%:*}" > /dev/null || missing="$$missing $${pair#*:}"; \
 done; [ -z "$$missing" ] || { \
-	echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
-	log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends $$missing 2>&1) \
-		|| { echo "$$log"; exit 1; }; }
+	echo "installing$$missing"; $(call apt,$$missing); }
 endef
 
 root:
@@ -109,9 +117,7 @@ $(venv): requirements-dev.txt
 venv-tools: root
 	$(call install,python3:python3)
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
-		echo "installing python3-venv"; export DEBIAN_FRONTEND=noninteractive; \
-		log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends python3-venv 2>&1) \
-			|| { echo "$$log"; exit 1; }; }
+		echo "installing python3-venv"; $(call apt,python3-venv); }
 
 .PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl qemu-tools roots venv-tools
 .DEFAULT_GOAL := help
