@@ -99,7 +99,8 @@ async def _accept(agent, listener):
         try:
             sock, _ = listener.accept()
         except OSError:
-            continue  # it was gone before we came to it
+            await asyncio.sleep(0.1)  # it was gone before we came to it, or there is no descriptor left
+            continue
         compat.cloexec(sock)
         sock.setblocking(False)
         open_ones = [task for task in open_ones if not task.done()]

@@ -6,7 +6,7 @@ from fake_http import descriptors, run
 from test_status import running
 from test_stream import listener
 
-from bgpmesh import disk, exporter, stream
+from bgpmesh import compat, disk, exporter, stream
 
 TOKEN = "correct horse battery"
 
@@ -23,9 +23,27 @@ def agent(*statements):
     return found
 
 
+async def until(condition):
+    """What it returned that was true, within a minute."""
+    deadline = compat.monotonic() + 60
+    while not condition():
+        assert compat.monotonic() < deadline, "it did not come about within a minute"
+        await asyncio.sleep(0.005)
+    return condition()
+
+
+async def ended(task):
+    """Ends a task."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+
+
 async def fetched(port, request):
     """The answer to bytes: (status line, headers, body), with chunks put together; None where there is none."""
-    found = await stream.open_tcp("127.0.0.1", port, 2)
+    found = await stream.open_tcp("127.0.0.1", port, 20)
     data = b""
     try:
         await found.write(request)
@@ -67,17 +85,20 @@ def serving(agent, steps):
     async def main():
         port = free_port()
         task = asyncio.create_task(exporter.serve(agent, ("127.0.0.1", port)))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # in which it begins to listen
         try:
             return await steps(port)
         finally:
-            task.cancel()
-            await asyncio.sleep(0.05)
+            await ended(task)
+            await until(lambda: descriptors() <= idle[0])
 
-    before = descriptors()
-    found = run(main())
-    assert descriptors() <= before
-    return found
+    async def look():
+        await asyncio.sleep(0)
+        idle.append(descriptors())
+
+    idle = []
+    run(look())
+    return run(main())
 
 
 def asked(agent, line, *headers):
@@ -142,7 +163,7 @@ def test_who_says_nothing_does_not_keep_others_out():
     async def steps(port):
         idle = []
         for _ in range(4):
-            idle.append(await stream.open_tcp("127.0.0.1", port, 2))
+            idle.append(await stream.open_tcp("127.0.0.1", port, 20))
         assert await fetched(port, b"GET / HTTP/1.0\r\n\r\n") is None  # one too many
         found = None
         while not found:
@@ -151,7 +172,7 @@ def test_who_says_nothing_does_not_keep_others_out():
             each.close()
         return found
 
-    before, exporter._PATIENCE = exporter._PATIENCE, 0.2
+    before, exporter._PATIENCE = exporter._PATIENCE, 1
     try:
         assert serving(agent(), steps)[0] == "HTTP/1.1 200 OK"
     finally:
@@ -165,19 +186,16 @@ def test_a_port_that_is_taken_is_a_problem_until_it_is_free():
 
     async def main():
         task = asyncio.create_task(exporter.serve(owner, ("127.0.0.1", port)))
-        await asyncio.sleep(0.05)
-        (problem,) = owner.problems.of("http")
+        (problem,) = await until(lambda: owner.problems.of("http"))
         assert "option 'http': cannot listen on 127.0.0.1 port %d" % port in problem.text
         taken.close()
-        while owner.problems.of("http"):
-            await asyncio.sleep(0.01)
+        await until(lambda: not owner.problems.of("http"))
         found = await fetched(port, b"GET / HTTP/1.0\r\n\r\n")
-        task.cancel()
-        await asyncio.sleep(0.01)
+        await ended(task)
         return found
 
     try:
-        assert run(asyncio.wait_for(main(), 5))[0] == "HTTP/1.1 200 OK"
+        assert run(asyncio.wait_for(main(), 120))[0] == "HTTP/1.1 200 OK"
     finally:
         exporter.Retry = before
 

@@ -37,13 +37,13 @@ def test_a_reply():
 
 def test_who_answers_is_measured_and_who_does_not_is_left_out():
     # Loopback answers for itself; 240.0.0.1 (RFC 1112) has no route.
-    before, latency._PATIENCE = latency._PATIENCE, 0.3
+    before, latency._PATIENCE = latency._PATIENCE, 1
     try:
         found = run(measure({"here": "127.0.0.1", "too": "127.0.0.2", "nowhere": "240.0.0.1"}))
     finally:
         latency._PATIENCE = before
     assert sorted(found) == ["here", "too"]
-    assert 0 < found["here"] < 300
+    assert 0 < found["here"] < 1000
 
 
 class Measured:
@@ -63,7 +63,8 @@ class Measured:
     def look(self, found, peers, later=0):
         async def main():
             found.look(peers)
-            await asyncio.sleep(0.01)
+            while found._round and not found._round.done():
+                await asyncio.sleep(0)
 
         before, latency.measure = latency.measure, self.measure
         try:
@@ -136,4 +137,4 @@ def test_a_clock_of_microseconds():
         await asyncio.sleep(0.02)
 
     run(wait())
-    assert 15000 < compat.ticks_diff(compat.ticks_us(), began) < 5000000
+    assert 15000 < compat.ticks_diff(compat.ticks_us(), began) < 20000000
