@@ -299,8 +299,8 @@ class Convergence:
         troubled = self._is_troubled()
         if up and self.membership.known and not troubled and not self._stale:
             return "converged"
-        recent = compat.monotonic() - self._changed_at < _PATIENCE
-        return "syncing" if recent and not troubled else "degraded"
+        busy = self._stale or compat.monotonic() - self._changed_at < _PATIENCE
+        return "syncing" if busy and not troubled else "degraded"
 
     def _is_troubled(self):
         # What another member has wrong is said, but does not make this router's own state a bad one.

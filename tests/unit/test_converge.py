@@ -283,6 +283,21 @@ def test_bird_waits_for_the_first_tunnels_and_not_for_long():
     assert len(ready.bird.applied) == 2
 
 
+def test_that_a_plan_is_still_to_be_made_is_nothing_wrong():
+    router = Router(2)
+    router.connect("r2")
+    router.step()
+    assert router.step(30) == "converged"
+    with Clock(60):
+        router.mesh.refresh()
+        router.mesh.judge()
+    assert router.mesh.state == "syncing" and router.codes() == []
+    # As where tincd sees a member at another address.
+    router.connect("r2", address="192.0.2.9")
+    assert router.step(90) == "syncing"
+    assert router.step(91) == "converged"
+
+
 def test_a_daemon_that_dies_is_said_at_once_where_all_was_well():
     router = Router(2)
     router.connect("r2")
