@@ -342,7 +342,7 @@ def without(router, program):
     try:
         yield
     finally:
-        router.exec(["umount", program])
+        router.exec(["umount", "-l", program])  # procd may be trying it at this moment
 
 
 def rss_kb(pid):
