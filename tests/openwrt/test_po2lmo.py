@@ -78,4 +78,5 @@ def test_every_text_is_found_and_the_index_is_sorted(texts):
     found, index = read(po2lmo.compiled(HEADER + po))
     assert [entry[0] for entry in index] == sorted(entry[0] for entry in index)
     for key, value in texts.items():
-        assert found[po2lmo.sfh(key.encode())] == (1, value)
+        # A blank may have been translated by itself.
+        assert found.get(po2lmo.sfh(key.encode())) == ((1, value) if key != value else None)
