@@ -20,7 +20,7 @@ const css = [
 	'.bm-net{max-width:760px;margin:0 auto}.bm-key{display:flex;flex-wrap:wrap;gap:.25em 1.25em;justify-content:center;margin:.5em 0}',
 	'.bm-key svg{display:inline-block;width:34px;height:14px;vertical-align:middle;margin-right:.4em}',
 	'.bm-tunnel{stroke:currentColor;stroke-opacity:.35}.bm-session{stroke:var(--bm-line);stroke-width:2.5}',
-	'.bm-via{stroke-dasharray:9 4}.bm-halo{paint-order:stroke;stroke:var(--background-color-high,Canvas);stroke-width:6px;stroke-linejoin:round}',
+	'.bm-via{stroke-dasharray:9 4}.bm-many .bm-via{stroke-width:1.2;stroke-opacity:.7}.bm-halo{paint-order:stroke;stroke:var(--background-color-high,Canvas);stroke-width:6px;stroke-linejoin:round}',
 	'.bm-node{fill:var(--background-color-high,Canvas);stroke:currentColor;stroke-width:2}.bm-node.up{fill:var(--bm-line);stroke:var(--bm-line)}',
 	'.bm-node.half{stroke:var(--bm-warn)}.bm-node.off{stroke-opacity:.6}.bm-net text.off{font-style:italic}.bm-own{font-weight:bold}',
 	'.bm-charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,280px),1fr));gap:1em 1.5em}.bm-charts h4{margin:0}',
@@ -249,11 +249,11 @@ function short(name, length) {
 	return (name.length > length) ? name.slice(0, length - 1) + '…' : name;
 }
 
-function nodeShape(x, y, state, own) {
-	const shapes = [ svg('circle', { 'class': 'bm-node ' + state, cx: x, cy: y, r: (own || state != 'up') ? 8 : 6 }) ];
+function nodeShape(x, y, state, own, size) {
+	const shapes = [ svg('circle', { 'class': 'bm-node %s'.format(state), cx: x, cy: y, r: (own || state != 'up') ? 8 : size ?? 6 }) ];
 
 	if (own)
-		shapes.push(svg('circle', { fill: 'none', stroke: 'currentColor', 'stroke-width': 1.5, cx: x, cy: y, r: 12 }));
+		shapes.unshift(svg('circle', { 'class': 'bm-node', cx: x, cy: y, r: 12 }));
 	if (state == 'off')
 		shapes.push(svg('path', { stroke: 'currentColor', 'stroke-width': 2, d: 'M%f %fl6 6m0 -6l-6 6'.format(x - 3, y - 3) }));
 	if (state == 'half')
@@ -290,6 +290,7 @@ function drawing() {
 		const radius = Math.max(70, Math.min(width / 2 - room, height / 2 - (level ? 32 : room)));
 		const spread = level ? Math.max(radius, Math.min(width / 2 - room, radius * 1.5)) : radius;
 		const every = level ? 1 : Math.ceil(count * 14 / (2 * Math.PI * (radius + 12)));
+		const size = Math.max(3, Math.min(6, 2.2 * radius / count));
 		const places = new Map();
 		const lines = [], routers = [], names = [];
 
@@ -301,8 +302,10 @@ function drawing() {
 			const out = index ? 12 : 18;
 
 			places.set(peer.node, [ x, y ]);
-			routers.push(svg('g', {}, [ svg('title', {}, [ index ? peer.node : _('%s (this router)').format(own) ]) ]
-				.concat(nodeShape(x, y, state, !index))));
+			/* This router last, on top of the lines that meet there. */
+			routers[index ? 'unshift' : 'push'](svg('g', {}, [
+				svg('title', {}, [ index ? peer.node : _('%s (this router)').format(own) ])
+			].concat(nodeShape(x, y, state, !index, size))));
 
 			if (index % every && state == 'up')
 				return;
@@ -337,21 +340,28 @@ function drawing() {
 			lines.push(line('bm-tunnel', places.get(pair[0]), places.get(pair[1])));
 		});
 
+		/* Where there is room beside the routers and the other labels. */
+		const taken = [ ...places.values() ];
+		const isFree = place => taken.every(other => Math.abs(other[0] - place[0]) > 46 || Math.abs(other[1] - place[1]) > 17);
+
 		latencies = new Map();
 		peers.forEach((peer, index) => {
-			const to = places.get(peer.node), part = (index % 2) ? .55 : .7;
+			const to = places.get(peer.node);
 
 			if (peer.bgp == 'Established')
 				lines.push(line(direct.has(peer.node) ? 'bm-session' : 'bm-session bm-via', from, to));
 
-			if (!direct.has(peer.node) || (direct.size > 16 && index % every))
+			const place = (index % 2 ? [ .55, .7, .45 ] : [ .7, .55, .45 ])
+				.map(part => [ from[0] + (to[0] - from[0]) * part, from[1] + (to[1] - from[1]) * part ]).find(isFree);
+
+			if (!place || !direct.has(peer.node))
 				return;
 
 			const text = svg('text', {
-				'class': 'bm-halo', 'text-anchor': 'middle', 'dominant-baseline': 'middle',
-				x: from[0] + (to[0] - from[0]) * part, y: from[1] + (to[1] - from[1]) * part
+				'class': 'bm-halo', 'text-anchor': 'middle', 'dominant-baseline': 'middle', x: place[0], y: place[1]
 			});
 
+			taken.push(place);
 			latencies.set(peer.node, text);
 			names.push(text);
 		});
@@ -361,6 +371,7 @@ function drawing() {
 			svg('desc', { id: 'bm-desc' })
 		].concat(lines, routers, names));
 		picture.setAttribute('viewBox', '0 0 %d %d'.format(width, height));
+		picture.setAttribute('class', level ? '' : 'bm-many');
 		picture.style.height = '%dpx'.format(height);
 	}
 
