@@ -120,9 +120,10 @@ class Server:
         # uhttpd adds the session to every call.
         argv = ["ubus", "call", name, method, json.dumps({**args, "ubus_rpc_session": sid})]
         done = self.router.exec(argv, check=False)
-        if done.returncode == NOT_FOUND:
+        status = -done.returncode % 256  # `ubus` exits with the negative status
+        if status == NOT_FOUND:
             return OBJECT_NOT_FOUND
-        return done.returncode or json.loads(done.stdout or "{}")
+        return status or json.loads(done.stdout or "{}")
 
     def _session_access(self, sid, args):
         return {"access": self.allows(sid, args["scope"], args["object"], args["function"])}

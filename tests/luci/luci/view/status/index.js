@@ -33,10 +33,12 @@ return view.extend({
 	render(cards) {
 		this.cards = cards.filter(card => card);
 		this.boxes = this.cards.map(() => E('div'));
+		const sections = this.cards.map((card, index) =>
+			E('div', { 'class': 'cbi-section' }, [ E('h3', [ card.title ]), this.boxes[index] ]));
 
 		return this.step(true).then(() => {
 			poll.add(() => this.step(), 5);
-			return E([], this.cards.map((card, index) => E('div', { 'class': 'cbi-section' }, [ E('h3', [ card.title ]), this.boxes[index] ])));
+			return E([], sections);
 		});
 	}
 });

@@ -7,6 +7,7 @@
 
 const INTERVAL = 5;                /* seconds between polls */
 const GAP = 2.5 * INTERVAL * 1000; /* samples further apart than this (ms) are not joined by a line */
+const LEAST = 2000;                /* polls closer together are one sample, ms */
 const KEPT = 3600 * 1000;          /* what the curves remember, ms */
 const SPANS = [ 5, 15, 60 ];       /* what they show, min: the shortest that holds all samples */
 const SHOWN = 30;                  /* more routes than this are folded away at first */
@@ -577,7 +578,12 @@ return view.extend({
 
 			const rows = peers.value.peers ?? [];
 
-			this.samples.push(sampleOf(time, status.value, rows, this.samples[this.samples.length - 1]));
+			const before = this.samples[this.samples.length - 1];
+
+			/* A rate over less than a second or two says nothing. */
+			if (!before || before.sessions == null || time - before.time > LEAST)
+				this.samples.push(sampleOf(time, status.value, rows, before));
+
 			this.answers = {
 				time,
 				status: status.value,
