@@ -8,12 +8,13 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lab.etcd import ETCD_URL
 from lab.lab import Lab
 from luci.pages import FLAGS, Pages
 from luci.server import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=FLAGS)
@@ -21,10 +22,10 @@ def browser():
         found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab():
-    """Three routers, a mesh."""
-    with Lab("luci", 3) as running:
+    """Three routers, a mesh. They look often, and have their registry as a form would write it."""
+    with Lab("luci", 3, options={"poll_interval": "1", "etcd": [ETCD_URL]}) as running:
         running.wait(running.converged, 60, "the mesh")
         yield running
 

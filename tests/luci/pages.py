@@ -57,7 +57,10 @@ def column(page, title, table=0):
     return [text.split("\n")[0].split(" ", 1)[-1 if title == "Router" and table == 0 else 0] for text in cells.all_inner_texts()]
 
 
-def shot(page, name):
-    """Keeps what the page looks like, for a person to see, in .cache/luci/."""
+def shot(page, name, part=None):
+    """Keeps what the page, or a part of it, looks like, for a person to see, in .cache/luci/."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    if part:
+        page.locator(part).screenshot(path=SHOTS / f"{name}.png")
+    else:
+        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)

@@ -9,7 +9,7 @@
  * parsers throw an Error that says what would be right. An address is { family, bits }, its bits as a text of 0 and 1.
  */
 
-const TRUE = [ '1', 'on', 'true', 'yes', 'enabled' ];
+const TRUE = [ '1', 'on', 'true', 'yes', 'enabled' ]; /* UCI's words */
 const NEVER_ROUTED = [
 	'0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '::/80', 'fe80::/10', 'ff00::/8'
 ].map(parsePrefix);
@@ -288,16 +288,20 @@ return view.extend({
 			_('The name or address, host or host:port, where other members reach this router. Empty behind NAT: this router dials.'),
 			{ placeholder: 'north.example.net:655', parse: parseEndpoint, together: checkEndpoint });
 
-		const announce = option('general', widgets.NetworkSelect, 'announce', _('Announced interfaces'),
-			_('The networks of these interfaces are announced to the mesh. With none selected it is “lan”.'),
-			{ multiple: true, nocreate: true, 'default': 'lan' });
-
 		/* The default needs no option. */
-		announce.write = (section_id, value) => (String(value) == 'lan')
-			? uci.unset('bgpmesh', section_id, 'announce') : uci.set('bgpmesh', section_id, 'announce', value);
+		const leaveOut = added => {
+			added.write = (section_id, value) => (String(value) == added.default)
+				? uci.unset('bgpmesh', section_id, added.option) : uci.set('bgpmesh', section_id, added.option, value);
 
-		const api = option('registry', form.ListValue, 'etcd_api', _('API version'),
-			_('v2 is for meshes that already meet there: it needs the packages bgpmesh-python3 and python3-etcd.'), { 'default': 'v3' });
+			return added;
+		};
+
+		leaveOut(option('general', widgets.NetworkSelect, 'announce', _('Announced interfaces'),
+			_('The networks of these interfaces are announced to the mesh. With none selected it is “lan”.'),
+			{ multiple: true, nocreate: true, 'default': 'lan' }));
+
+		const api = leaveOut(option('registry', form.ListValue, 'etcd_api', _('API version'),
+			_('v2 is for meshes that already meet there: it needs the packages bgpmesh-python3 and python3-etcd.'), { 'default': 'v3' }));
 
 		api.value('v3', 'v3');
 		api.value('v2', 'v2');
