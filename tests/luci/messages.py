@@ -18,11 +18,11 @@ def marked():
         for match in CALL.finditer(source):
             line = source.count("\n", 0, match.start()) + 1
             found.setdefault(_unescaped(match[1]), []).append((str(path.relative_to(APP)), line))
-    for pattern, name in (("root/usr/share/luci/menu.d/*.json", "title"), ("root/usr/share/rpcd/acl.d/*.json", "description")):
-        for path in sorted(APP.glob(pattern)):
+    for pattern, name in (("luci/menu.d/*.json", "title"), ("rpcd/acl.d/*.json", "description")):
+        for path in sorted(APP.glob("root/usr/share/" + pattern)):
             lines = path.read_text().split("\n")
             for entry in json.loads(path.read_text()).values():
-                line = next(number for number, text in enumerate(lines, 1) if json.dumps(entry[name], ensure_ascii=False) in text)
+                line = [json.dumps(entry[name], ensure_ascii=False) in text for text in lines].index(True) + 1
                 found.setdefault(entry[name], []).append((str(path.relative_to(APP)), line))
     return found
 
@@ -33,7 +33,8 @@ def unreadable():
     for path in sorted(APP.glob("htdocs/**/*.js")):
         source = path.read_text()
         good = {match.start() for match in CALL.finditer(source)}
-        found += [f"{path.name}: {source[m.start():m.start() + 40]}" for m in ANY_CALL.finditer(source) if m.start() not in good]
+        bad = [match.start() for match in ANY_CALL.finditer(source) if match.start() not in good]
+        found += [f"{path.name}: {source[at:at + 40]}" for at in bad]
     return found
 
 

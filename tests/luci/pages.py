@@ -52,9 +52,9 @@ def poll(page):
 
 
 def column(page, title, table=0):
-    """The texts of a table's column, top to bottom; the first line of each cell."""
+    """The texts of a table's column, top to bottom; the first line of each cell, without a sign before it."""
     cells = page.locator(".bm-list").nth(table).locator(f'td[data-title="{title}"]')
-    return [text.split("\n")[0].split(" ", 1)[-1 if title == "Router" and table == 0 else 0] for text in cells.all_inner_texts()]
+    return [text.split("\n")[0].split()[-1] for text in cells.all_inner_texts()]
 
 
 def shot(page, name, part=None):

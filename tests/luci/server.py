@@ -13,13 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bgpmesh import uci
 from lab import router
+
+from bgpmesh import uci
 
 PROJECT = Path(__file__).resolve().parents[2]
 APP = PROJECT / "package" / "luci-app-bgpmesh"
 RESOURCES = "/luci-static/resources/"
-STANDIN = Path(__file__).with_name("luci")
+TOPS = (APP / "htdocs" / RESOURCES.strip("/"), Path(__file__).with_name("luci"))
 
 NOBODY = "0" * 32
 NOT_FOUND, DENIED = 4, 6  # ubus
@@ -144,7 +145,7 @@ class Server:
 
     def _file_list(self, sid, args):
         folder = args["path"].removeprefix("/www" + RESOURCES)
-        names = {path.name for top in (STANDIN, APP / "htdocs" / RESOURCES.strip("/")) for path in (top / folder).glob("*.js")}
+        names = {path.name for top in TOPS for path in (top / folder).glob("*.js")}
         return {"entries": [{"name": name, "type": "file"} for name in sorted(names)]}
 
     # -- UCI, as rpcd serves it from the router's /etc/config/bgpmesh
@@ -211,7 +212,7 @@ class Server:
     def file(self, path):
         """The bytes of a static file: the app's own, else the stand-in's; None when there is none."""
         name = path.removeprefix(RESOURCES)
-        for top in (APP / "htdocs" / RESOURCES.strip("/"), STANDIN):
+        for top in TOPS:
             found = (top / name).resolve()
             if found.is_file() and top.resolve() in found.parents:
                 return found.read_bytes()

@@ -4,38 +4,57 @@ import pytest
 from playwright.sync_api import expect
 
 from bgpmesh import config
-from luci.pages import DARK, PHONE, shot
-from luci.server import ACCESS_DENIED, app_acl
+from luci.pages import DARK, PHONE, Pages, shot
+from luci.server import ACCESS_DENIED, Server, app_acl
 
 PATH = "admin/services/bgpmesh"
 DEFAULTS = {name: default for name, default, _, _ in config.OPTIONS}
 PARSERS = {name: parse for name, _, parse, _ in config.OPTIONS}
 
-NAMES = ["north", "north.example.net", "a" * 63 + ".net", "a" * 64, "-a", "a-", "a..b", "a b", "a,b", "1.2.3", "a_b", "ü", "."]
-ADDRESSES = ["192.0.2.1", "192.0.2.256", "192.0.2", "192.0.2.01", "0.0.0.0", "255.255.255.255", " 192.0.2.1", "+1.2.3.4"]
-ADDRESSES6 = ["2001:db8::1", "::", "::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "1:2:3:4:5:6:7", "1::2::3", "12345::", "::g",
-              "::ffff:192.0.2.1", "192.0.2.1::", "fe80::1%lan", "1:2:3:4:5:6:192.0.2.1", "::1.2.3", ":", ":1", "1:", ":::"]
-NUMBERS = ["0", "1", "9", "10", "576", "575", "1280", "3600", "3601", "9000", "9001", "65535", "65536", "01", "+1", "1.5", "-1",
-           " 1", "1e3", "0x10", "23456", "4294967294", "4294967295", "١"]
-PREFIXES = ["10.0.0.0/24", "10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/30", "10.0.0.0/31", "10.0.0.1/24", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33",
-            "10.0.0.0/024", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/0", "192.168.9.0/24", "fd00:99::/64", "fd00:99::/63",
-            "fd00:99::1/64", "fe80::/64", "ff00::/64", "::/64", "::/0", "2001:db8::/32", "a/b", "/24"]
-TEXTS = ["x", "two words", "a'b", 'a"b', "a\\b", "tab\there", "ü", "\x7f", "/", "//", "/mesh", "mesh/", "/a//b", "/a b", "/a/b/",
-         "sixteen letters!", "fifteen letters", "s" * 256, "s" * 257, "sixteen 'letters'", "sixteen ü letters"]
-ENDPOINTS = [host + port for host in NAMES[:6] + ADDRESSES[:4] + ["[%s]" % address for address in ADDRESSES6[:8]] + ["[", "[]", "]"]
-             for port in ("", ":655", ":0", ":65536", ":", ":1:2", "x")] + ADDRESSES6[:2]
-SERVERS = ["http://" + text for text in ENDPOINTS[::3]] + ["https://north:2379/", "ftp://north", "http://", "://north", "north:2379/x",
-                                                          "http://a://b", "HTTP://north", "http:north"]
+NAMES = [
+    "north", "north.example.net", "a" * 63 + ".net", "a" * 64, "-a", "a-", "a..b", "a b", "a,b", "1.2.3", "a_b", "ü",
+    ".",
+]
+ADDRESSES = [
+    "192.0.2.1", "192.0.2.256", "192.0.2", "192.0.2.01", "0.0.0.0", "255.255.255.255", " 192.0.2.1", "+1.2.3.4",
+]
+ADDRESSES6 = [
+    "2001:db8::1", "::", "::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "1:2:3:4:5:6:7", "1::2::3", "12345::", "::g",
+    "::ffff:192.0.2.1", "192.0.2.1::", "fe80::1%lan", "1:2:3:4:5:6:192.0.2.1", "::1.2.3", ":", ":1", "1:", ":::",
+]
+NUMBERS = [
+    "0", "1", "9", "10", "576", "575", "1280", "3600", "3601", "9000", "9001", "65535", "65536", "01", "+1", "1.5",
+    "-1", " 1", "1e3", "0x10", "23456", "4294967294", "4294967295", "١",
+]
+PREFIXES = [
+    "10.0.0.0/24", "10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/30", "10.0.0.0/31", "10.0.0.1/24", "10.0.0.0", "10.0.0.0/",
+    "10.0.0.0/33", "10.0.0.0/024", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/0", "192.168.9.0/24", "2001:db8::/32",
+    "fd00:99::/64", "fd00:99::/63", "fd00:99::1/64", "fe80::/64", "ff00::/64", "::/64", "::/0", "a/b", "/24",
+]
+TEXTS = [
+    "x", "two words", "a'b", 'a"b', "a\\b", "tab\there", "ü", "\x7f", "/", "//", "/mesh", "mesh/", "/a//b", "/a b",
+    "/a/b/", "sixteen letters!", "fifteen letters", "s" * 256, "s" * 257, "sixteen 'letters'", "sixteen ü letters",
+]
+HOSTS = [*NAMES[:6], *ADDRESSES[:4], *[f"[{address}]" for address in ADDRESSES6[:8]], "[", "[]", "]"]
+ENDPOINTS = [host + port for host in HOSTS for port in ("", ":655", ":0", ":65536", ":", ":1:2", "x")] + ADDRESSES6[:2]
+SERVERS = ["http://" + text for text in ENDPOINTS[::3]] + [
+    "https://north:2379/", "ftp://north", "http://", "://north", "north:2379/x", "http://a://b", "HTTP://north",
+    "http:north",
+]
 VALUES = {
     "etcd": SERVERS + ENDPOINTS,
-    "etcd_prefix": TEXTS, "etcd_user": TEXTS, "etcd_password": TEXTS, "ca_file": TEXTS, "cert_file": TEXTS, "key_file": TEXTS,
-    "secret": TEXTS, "http_token": TEXTS,
-    "poll_interval": NUMBERS, "port": NUMBERS, "mtu": NUMBERS, "asn": NUMBERS,
-    "node": NAMES + TEXTS, "interface": [*NAMES, "..", "tinc0", "a" * 15, "a" * 16, "a/b", "a:b"],
-    "network": PREFIXES, "network6": PREFIXES, "prefix": PREFIXES + ADDRESSES,
-    "address": ADDRESSES + ADDRESSES6 + ["10.0.0.0", "10.0.0.255", "10.0.0.9", "10.0.1.9"], "router_id": ADDRESSES + ADDRESSES6,
+    **dict.fromkeys(["etcd_prefix", "etcd_user", "etcd_password", "ca_file", "cert_file", "key_file"], TEXTS),
+    **dict.fromkeys(["secret", "http_token"], TEXTS),
+    **dict.fromkeys(["poll_interval", "port", "mtu", "asn"], NUMBERS),
+    "node": NAMES + TEXTS,
+    "interface": [*NAMES, "..", "tinc0", "a" * 15, "a" * 16, "a/b", "a:b"],
+    "network": PREFIXES,
+    "network6": PREFIXES,
+    "prefix": PREFIXES + ADDRESSES,
+    "address": ADDRESSES + ADDRESSES6 + ["10.0.0.0", "10.0.0.255", "10.0.0.9", "10.0.1.9"],
+    "router_id": ADDRESSES + ADDRESSES6,
     "endpoint": [*ENDPOINTS, "10.0.0.5", "10.0.0.5:655", "[fd00:99::5]", "10.0.1.5"],
-    "http": ENDPOINTS + ["127.0.0.1:9179", "[::1]:9179", "localhost:9179"],
+    "http": [*ENDPOINTS, "127.0.0.1:9179", "[::1]:9179", "localhost:9179"],
 }
 
 # What other options have to be for an option to be alone in being wrong.
@@ -66,7 +85,7 @@ TOGETHER = [
 # Puts values into inputs (of lists: into the one that adds) as typing does; returns what is refused, by option.
 TYPE = """values => {
     const inputs = Object.entries(values).map(([ name, value ]) => {
-        const input = document.querySelector(`[data-name="${name}"] input[type=text], [data-name="${name}"] input[type=password]`);
+        const input = document.querySelector(`[data-name="${name}"] input:is([type=text], [type=password])`);
         input.value = value;
         return input;
     });
@@ -124,7 +143,8 @@ def test_placeholders_show_the_defaults(form):
         if isinstance(default, str) and default and name not in ("enabled", "etcd_api"):
             assert field(form, name).get_attribute("placeholder") == default, name
     expect(field(form, "etcd_api")).to_have_value("v3")
-    assert form.locator('[data-name="announce"] input:checked').evaluate_all("all => all.map(one => one.value)") == ["lan"]
+    chosen = form.locator('[data-name="announce"] input:checked')
+    assert chosen.evaluate_all("all => all.map(one => one.value)") == ["lan"]
 
 
 def test_secrets_are_hidden(form):
@@ -168,9 +188,6 @@ def test_options_that_do_not_go_together_are_refused(shared_form, values, expect
 @pytest.fixture(scope="module")
 def shared_form(browser, lab):
     """A form that tests only type into."""
-    from luci.pages import Pages
-    from luci.server import Server
-
     with Server(lab.router(1)) as server:
         pages = Pages(browser, server)
         page = pages.open(PATH)
@@ -201,7 +218,7 @@ def test_what_is_saved_is_what_the_agent_reads(form, lab):
     assert changed(lab, "poll_interval") == "7"
     assert changed(lab, "enabled") == "1"
     assert changed(lab, "mtu") is None and changed(lab, "etcd_api") is None, "what was empty stays out"
-    lab.wait(lambda: "192.168.90.0/24" in (lab.router(1).status() or {}).get("prefixes", ()), 30, "the agent to take it")
+    lab.wait(lambda: "192.168.90.0/24" in lab.router(1).status()["prefixes"], 30, "the agent to take it")
 
 
 def test_an_emptied_option_is_removed(form, lab):

@@ -14,6 +14,7 @@ def mesh(count, offline=(), broken=(), indirect=(), state="converged", problems=
             if near and not {one, other} & gone and not (one == 1 and other in indirect):
                 tunnels.append([f"n{one}", f"n{other}"])
     up = [peer for peer in peers if peer["bgp"] == "Established"]
+    round_trips = sorted(peer["rtt_ms"] for peer in peers if peer["rtt_ms"] is not None) or [None]
     routes = [
         {"prefix": prefix, "node": peer["node"], "next_hop": peer["address"], "rtt_ms": peer["rtt_ms"]}
         for peer in up for prefix in peer["prefixes"]
@@ -28,6 +29,7 @@ def mesh(count, offline=(), broken=(), indirect=(), state="converged", problems=
             "tinc": {"running": True, "version": "1.1pre18", "interface": "tinc0", "known": len(peers),
                      "reachable": len([peer for peer in peers if peer["tinc"] != "down"]),
                      "rx_bytes": 1000000, "tx_bytes": 500000},
+            "latency": {"median_ms": round_trips[len(round_trips) // 2], "worst_ms": round_trips[-1]},
             "bird": {"running": True, "version": "2.15.1", "config": "applied", "sessions": len(peers),
                      "established": len(up)},
         },

@@ -64,7 +64,7 @@ function parsePrefix(text) {
 	try {
 		length = parseNumber(at < 0 ? '' : text.slice(at + 1), 0, address.bits.length);
 	}
-	catch (e) {
+	catch {
 		refuse(_('a length from /0 to /%d has to follow the address').format(address.bits.length));
 	}
 
@@ -109,7 +109,7 @@ function parseEndpoint(text, port) {
 		try {
 			port = parseNumber(found[3], 1, 65535);
 		}
-		catch (e) {
+		catch {
 			refuse(_('the port has to be a whole number from 1 to 65535'));
 		}
 
@@ -161,7 +161,7 @@ function parseHttp(text) {
 		found = parseEndpoint(text, null);
 		parseAddress(found.host);
 	}
-	catch (e) {
+	catch {
 		found = {};
 	}
 
@@ -184,7 +184,7 @@ function prefixOf(option, section, name, standard) {
 	try {
 		return parsePrefix(option.section.formvalue(section, name) || standard);
 	}
-	catch (e) {
+	catch {
 		return null;
 	}
 }
@@ -210,7 +210,7 @@ function checkEndpoint(option, section, text) {
 	try {
 		address = parseAddress(parseEndpoint(text).host);
 	}
-	catch (e) {
+	catch {
 		return;
 	}
 

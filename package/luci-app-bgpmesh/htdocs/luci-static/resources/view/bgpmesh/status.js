@@ -518,14 +518,13 @@ function charts() {
 }
 
 /* What the curves show of one poll; before: the last one that was answered, or null. */
-function sampleOf(time, status, peers, before) {
-	const rtts = peers.map(peer => peer.rtt_ms).filter(rtt => rtt != null).sort((a, b) => a - b);
+function sampleOf(time, status, before) {
 	const sample = {
 		time,
 		sessions: status.bird.established,
 		reachable: status.tinc.reachable,
-		median: rtts.length ? (rtts[(rtts.length - 1) >> 1] + rtts[rtts.length >> 1]) / 2 : null,
-		worst: rtts.length ? rtts[rtts.length - 1] : null,
+		median: status.latency.median_ms,
+		worst: status.latency.worst_ms,
 		rx: status.tinc.rx_bytes,
 		tx: status.tinc.tx_bytes,
 		received: null,
@@ -582,7 +581,7 @@ return view.extend({
 
 			/* A rate over less than a second or two says nothing. */
 			if (!before || before.sessions == null || time - before.time > LEAST)
-				this.samples.push(sampleOf(time, status.value, rows, before));
+				this.samples.push(sampleOf(time, status.value, before));
 
 			this.answers = {
 				time,
@@ -735,7 +734,7 @@ return view.extend({
 			try {
 				found = JSON.parse(result.stdout);
 			}
-			catch (e) {
+			catch {
 				throw new Error(result.stderr || result.stdout || _('It printed nothing.'));
 			}
 
