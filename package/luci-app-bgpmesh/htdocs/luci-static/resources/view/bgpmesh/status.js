@@ -15,9 +15,9 @@ const EVERY = 6;                   /* routes are many and change seldom: one pol
 
 const css = [
 	'.bm-acts{display:flex;flex-wrap:wrap;gap:.5em;margin:.75em 0}.bm-old{font-style:italic}',
-	'.bm-sort{font:inherit;font-weight:bold;color:inherit;background:none;border:0;padding:.25em 0;cursor:pointer;text-align:left}',
+	'.bm-sort{font:inherit;font-weight:bold;color:inherit;background:none;border:0;padding:.25em 0;cursor:pointer;white-space:nowrap}',
 	'.bm-sort:focus-visible{outline:2px solid var(--bm-line);outline-offset:2px}.bm-sort span{display:inline-block;width:1em;font-weight:normal}',
-	'.bm-num{text-align:right!important}.bm-why{display:block;font-size:.95em;max-width:24em}.bm-end{min-width:9em}',
+	'.bm-num{text-align:right!important}.bm-why{display:block;font-size:.95em;max-width:24em}.bm-end{min-width:11em}',
 	'.bm-net{max-width:760px;margin:0 auto}.bm-key{display:flex;flex-wrap:wrap;gap:.25em 1.25em;justify-content:center;margin:.5em 0}',
 	'.bm-key svg{display:inline-block;width:34px;height:14px;vertical-align:middle;margin-right:.4em}',
 	'.bm-tunnel{stroke:currentColor;stroke-opacity:.35}.bm-session{stroke:var(--bm-line);stroke-width:2.5}',
