@@ -1,4 +1,4 @@
-"""The alerts: promtool's own judgement, and what fires in a mesh whose metrics are made up minute by minute."""
+"""The alerts: promtool's own judgement, and what fires in a mesh whose metrics are made up, sample by sample."""
 
 import json
 import re
@@ -14,8 +14,9 @@ TARGETS = {
     "bravo": 'job="bgpmesh",instance="192.168.2.1:9179"',
     "carol": 'job="node",instance="carol:9100"',
 }
-DAY = 24 * 60
-EVER = 3 * DAY  # minutes
+EVER = 300  # samples: five hours of one a minute, three days of one in a quarter of an hour
+QUARTER = 15
+DAY = 24 * 60 // QUARTER
 
 
 def series(node, name, labels=""):
@@ -23,22 +24,22 @@ def series(node, name, labels=""):
     return "%s{%s}" % (name, ",".join(part for part in (TARGETS[node], labels) if part))
 
 
-def steady(value, minutes=EVER):
-    """The same value every minute, in promtool's notation; parts are joined with a blank."""
-    return f"{value}+0x{minutes - 1}"
+def steady(value, samples=EVER):
+    """The same value again and again, in promtool's notation; parts are joined with a blank."""
+    return f"{value}+0x{samples - 1}"
 
 
-def growing(step, minutes=EVER, start=0):
-    return f"{start}+{step}x{minutes - 1}"
+def growing(step, samples=EVER, start=0):
+    return f"{start}+{step}x{samples - 1}"
 
 
-def well():
-    """{series: values} of a mesh in which all is well."""
+def well(interval=1):
+    """{series: values} of a mesh in which all is well; interval: minutes between two samples."""
     found = {}
     for node in TARGETS:
         labels = f'node="{node}",version="1.0",runtime="micropython",tinc="1.1",bird="3.1"'
         found[series(node, "bgpmesh_build_info", labels)] = steady(1)
-        found[series(node, "bgpmesh_uptime_seconds")] = growing(60)
+        found[series(node, "bgpmesh_uptime_seconds")] = growing(60 * interval)
         for state in ("starting", "waiting", "syncing", "converged", "degraded", "stopping"):
             found[series(node, "bgpmesh_state", f'state="{state}"')] = steady(int(state == "converged"))
         found[series(node, "bgpmesh_memory_private_bytes")] = steady(800000)
@@ -59,13 +60,13 @@ def well():
 
 
 def in_state(mesh, node, state, after):
-    """The router is converged for `after` minutes, and then in another state."""
+    """The router is converged for `after` samples, and then in another state."""
     mesh[series(node, "bgpmesh_state", 'state="converged"')] = f"{steady(1, after)} {steady(0)}"
     mesh[series(node, "bgpmesh_state", f'state="{state}"')] = f"{steady(0, after)} {steady(1)}"
 
 
 def silenced(mesh, node, after):
-    """The router delivers nothing any more after so many minutes."""
+    """The router delivers nothing any more after so many samples."""
     for name in mesh:
         if TARGETS[node] in name:
             mesh[name] = f"{mesh[name].rpartition('x')[0]}x{after - 1} stale"
@@ -74,19 +75,19 @@ def silenced(mesh, node, after):
 
 @pytest.fixture
 def firing(tmp_path):
-    """firing(mesh, {minute: alerts}): exactly those fire then, each as 'name router peer'."""
+    """firing(mesh, {sample: alerts}): exactly those fire then, each as 'name router peer'."""
 
     def check(mesh, expected, interval=1):
         queries = [
             {
                 "expr": 'count by (alertname, node, peer) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{minute}m",
+                "eval_time": f"{number * interval}m",
                 "exp_samples": [{"labels": labels_of(alert), "value": 1} for alert in alerts],
             }
-            for minute, alerts in expected.items()
+            for number, alerts in expected.items()
         ]
         test = {
-            "interval": "1m",
+            "interval": f"{interval}m",
             "input_series": [{"series": name, "values": values} for name, values in mesh.items()],
             "promql_expr_test": queries,
         }
@@ -137,7 +138,8 @@ def test_every_alert_is_tried_here():
 
 
 def test_nothing_fires_while_all_is_well(firing):
-    firing(well(), {15: [], 2 * DAY: []}, interval=15)
+    firing(well(), {1: [], 30: [], 240: []})
+    firing(well(QUARTER), {DAY: [], 3 * DAY: []}, QUARTER)
 
 
 def test_one_router_that_is_heard_no_more(firing):
@@ -150,10 +152,10 @@ def test_one_router_that_is_heard_no_more(firing):
 
 
 def test_a_router_that_is_gone_for_a_day_is_gone_for_good(firing):
-    mesh = well()
+    mesh = well(QUARTER)
     silenced(mesh, "carol", 10)
     mesh[series("carol", "up")] = steady(1)
-    firing(mesh, {DAY - 15: ["BgpmeshRouterSilent carol"], DAY + 30: []}, interval=15)
+    firing(mesh, {11: ["BgpmeshRouterSilent carol"], DAY + 8: ["BgpmeshRouterSilent carol"], DAY + 11: []}, QUARTER)
 
 
 def test_a_router_that_never_answered(firing):
@@ -189,7 +191,7 @@ def test_a_router_that_stopped_or_has_just_started_is_not_taken_for_stale(firing
     mesh = well()
     silenced(mesh, "alfa", 20)
     mesh[series("bravo", "bgpmesh_uptime_seconds")] = f"_x20 {growing(60)}"
-    firing(mesh, {minute: [] for minute in range(20, 25)})
+    firing(mesh, {number: [] for number in range(20, 25)})
     firing(mesh, {31: ["BgpmeshRouterSilent alfa"]})
 
 
@@ -214,7 +216,7 @@ def test_a_router_that_converges_now_and_then(firing):
     mesh = well()
     mesh[series("alfa", "bgpmesh_state", 'state="converged"')] = " ".join([steady(0, 8), steady(1, 1)] * 5)
     mesh[series("alfa", "bgpmesh_state", 'state="syncing"')] = " ".join([steady(1, 8), steady(0, 1)] * 5)
-    firing(mesh, {minute: [] for minute in range(5, 45, 10)})
+    firing(mesh, {number: [] for number in range(5, 45, 10)})
 
 
 @pytest.mark.parametrize(("part", "alert"), [("tinc", "BgpmeshTincDown"), ("bird", "BgpmeshBirdDown")])
@@ -276,7 +278,7 @@ def test_an_outage_that_is_over_is_not_taken_for_polls_that_fail_now_and_then(fi
     mesh[series("alfa", "bgpmesh_etcd_up")] = f"{steady(1, 10)} {steady(0, outage)} {steady(1)}"
     mesh[good] = f"{growing(6, 10)} {steady(54, outage)} {growing(6, start=60)}"
     mesh[bad] = f"{steady(0, 10)} {growing(6, outage)} {steady(6 * outage)}"
-    firing(mesh, {minute: [] for minute in range(10 + outage + 1, 10 + outage + 25, 2)})
+    firing(mesh, {number: [] for number in range(10 + outage + 1, 10 + outage + 25, 2)})
 
 
 def test_polls_that_are_slow(firing):
@@ -324,26 +326,27 @@ def test_a_session_that_comes_and_goes(firing):
 
 
 def test_a_path_that_takes_far_longer_than_before(firing):
-    mesh = well()
+    mesh = well(QUARTER)
     for node, before, after in (("alfa", 0.02, 0.1), ("bravo", 0.04, 0.1), ("carol", 0.002, 0.04)):
         peer = "bravo" if node == "alfa" else "alfa"
         values = f"{steady(before, DAY)} {steady(after)}"
         mesh[series(node, "bgpmesh_peer_rtt_seconds", f'peer="{peer}"')] = values
-    firing(mesh, {DAY + 15: [], DAY + 45: ["BgpmeshLatencyHigh alfa bravo"], EVER - 60: []}, interval=15)
+    firing(mesh, {DAY: [], DAY + 3: ["BgpmeshLatencyHigh alfa bravo"], 2 * DAY + 8: []}, QUARTER)
 
 
 def test_a_single_slow_answer_is_nothing(firing):
     mesh = well()
     name = series("alfa", "bgpmesh_peer_rtt_seconds", 'peer="bravo"')
     mesh[name] = " ".join([steady(0.02, 120), *[f"0.9 {steady(0.02, 5)}"] * 20])
-    firing(mesh, {minute: [] for minute in range(125, 240, 10)}, interval=5)
+    firing(mesh, {number: [] for number in range(125, 240, 10)})
 
 
 def test_an_agent_whose_memory_grows(firing):
-    mesh = well()
-    mesh[series("alfa", "bgpmesh_memory_private_bytes")] = growing(1000, start=800000)
-    mesh[series("bravo", "bgpmesh_memory_private_bytes")] = growing(500, start=800000)
-    # carol grows as alfa does, and starts anew every twelve hours
-    mesh[series("carol", "bgpmesh_memory_private_bytes")] = " ".join([growing(2500, 720, 800000)] * 6)
-    mesh[series("carol", "bgpmesh_uptime_seconds")] = " ".join([growing(60, 720)] * 6)
-    firing(mesh, {DAY: [], 2 * DAY: ["BgpmeshMemoryGrowing alfa"]}, interval=15)
+    mesh = well(QUARTER)
+    mesh[series("alfa", "bgpmesh_memory_private_bytes")] = growing(15000, start=800000)
+    mesh[series("bravo", "bgpmesh_memory_private_bytes")] = growing(7500, start=800000)
+    # carol grows as alfa does, and starts anew every twelve hours: the last run has twice what the first had
+    runs = [growing(15000, DAY // 2, 800000 * number) for number in range(1, 7)]
+    mesh[series("carol", "bgpmesh_memory_private_bytes")] = " ".join(runs)
+    mesh[series("carol", "bgpmesh_uptime_seconds")] = " ".join([growing(900, DAY // 2)] * 6)
+    firing(mesh, {DAY: [], 2 * DAY: ["BgpmeshMemoryGrowing alfa"], 3 * DAY - 1: ["BgpmeshMemoryGrowing alfa"]}, QUARTER)
