@@ -1,11 +1,12 @@
 """The metrics' text by promtool's judgement."""
 
 import pytest
-
 from monitoring.prometheus import PROJECT, promtool
 
+GOLDEN = PROJECT / "tests" / "golden" / "metrics"
 
-@pytest.mark.parametrize("path", sorted((PROJECT / "tests" / "golden" / "metrics").iterdir()), ids=lambda path: path.name)
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.iterdir()), ids=lambda path: path.name)
 def test_promtool_finds_nothing_wrong_with_what_is_rendered(path):
     text = path.read_text()
     assert text.startswith("# HELP ")

@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
+from monitoring.prometheus import RULES, names_in, promtool
 
 from bgpmesh.metrics import METRICS
-from monitoring.prometheus import RULES, names_in, promtool
 
 # alfa and bravo are scraped over HTTP, carol by way of node exporter.
 TARGETS = {

@@ -3,12 +3,10 @@
 import contextlib
 import json
 import re
-import signal
 import subprocess
 import time
 
 import pytest
-
 from lab import netns
 from lab.mesh import settled
 from monitoring.prometheus import RULES, Prometheus, dashboard, panels, promtool
@@ -150,7 +148,7 @@ def test_sync_is_for_who_has_the_token(lab, prometheus):
 
 # -- the dashboard
 
-# What by nature has no series in a mesh that never had a problem; test_an_outage_of_the_registry shows that it gets some.
+# What has no series in a mesh that never had a problem; test_an_outage_of_the_registry shows that it gets some then.
 EMPTY_WHILE_WELL = ("sum by (code) (bgpmesh_problems)", "bgpmesh_problems{", "sum by (instance) (bgpmesh_problems)")
 
 
