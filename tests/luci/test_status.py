@@ -47,6 +47,17 @@ def test_problems_and_what_is_waited_for_are_on_top(told):
     shot(page, "degraded")
 
 
+def test_a_router_alone_has_no_picture_until_there_is_another(told):
+    told.server.answers = mesh.mesh(1)
+    page = told.open()
+    expect(headline(page)).to_have_text("The mesh works")
+    expect(page.locator(".bm-row").first).to_contain_text("No other router has joined yet.")
+    expect(page.locator(".bm-net")).not_to_be_visible()
+    told.server.answers = mesh.mesh(2)
+    poll(page)
+    expect(page.locator(".bm-net > svg .bm-session")).to_have_count(1)
+
+
 def test_a_router_of_the_lab_shows_its_mesh(live, lab):
     lab.wait(lambda: lab.router(1).status()["state"] == "converged", 60, "the state of r1")
     page = live.open()
@@ -298,7 +309,7 @@ def test_the_drawing_shows_every_router_and_names_what_fits(told):
     told.server.answers = mesh.mesh(1)
     page = told.open()
     picture = page.locator(".bm-net > svg")
-    for count in (1, 2, 3, 12, 16, 17, 60):
+    for count in (2, 3, 12, 16, 17, 60):
         offline = [3] if count > 2 else []
         told.server.answers = mesh.mesh(count, offline=offline)
         poll(page)
@@ -376,8 +387,11 @@ def test_the_time_axis_is_the_time_and_a_gap_is_a_gap(told):
     told.server.answers = mesh.mesh(4)
     page = told.open()
     page.evaluate(TIMES)
+    rates = []
     for seconds in (5, 5, 10, 40, 5):
         wait_for(page, seconds)
+        rates.append(page.locator(".bm-charts > div").nth(2).locator("strong").first.inner_text())
+    assert rates == ["0 bit/s"] * 3 + ["–", "0 bit/s"], "what passed in a gap is no rate of now"
     strokes = curve(page, 0)
     assert [len(stroke) for stroke in strokes][-2:] == [sum(len(stroke) for stroke in strokes[:-1]), 2]
     first, second = strokes[-2:]

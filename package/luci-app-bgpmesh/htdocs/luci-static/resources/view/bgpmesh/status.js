@@ -21,7 +21,7 @@ const css = [
 	'.bm-net{max-width:760px;margin:0 auto}.bm-key{display:flex;flex-wrap:wrap;gap:.25em 1.25em;justify-content:center;margin:.5em 0}',
 	'.bm-key svg{display:inline-block;width:34px;height:14px;vertical-align:middle;margin-right:.4em}',
 	'.bm-tunnel{stroke:currentColor;stroke-opacity:.35}.bm-session{stroke:var(--bm-line);stroke-width:2.5}',
-	'.bm-via{stroke-dasharray:9 4}.bm-many .bm-via{stroke-width:1.2;stroke-opacity:.7}.bm-halo{paint-order:stroke;stroke:var(--background-color-high,Canvas);stroke-width:6px;stroke-linejoin:round}',
+	'.bm-via{stroke-dasharray:9 4}.bm-many .bm-via{stroke-width:1.2;stroke-opacity:.7}.bm-halo{paint-order:stroke;stroke:var(--background-color-high,Canvas);stroke-width:9px;stroke-linejoin:round}',
 	'.bm-node{fill:var(--background-color-high,Canvas);stroke:currentColor;stroke-width:2}.bm-node.up{fill:var(--bm-line);stroke:var(--bm-line)}',
 	'.bm-node.half{stroke:var(--bm-warn)}.bm-node.off{stroke-opacity:.6}.bm-net text.off{font-style:italic}.bm-own{font-weight:bold}',
 	'.bm-charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,280px),1fr));gap:1em 1.5em}.bm-charts h4{margin:0}',
@@ -300,7 +300,7 @@ function drawing() {
 			const across = Math.cos(angle), along = Math.sin(angle);
 			const x = width / 2 + across * spread, y = height / 2 + along * radius;
 			const state = index ? bgpmesh.peerState(peer) : 'up';
-			const out = index ? 12 : 18;
+			const out = index ? 16 : 18;
 
 			places.set(peer.node, [ x, y ]);
 			/* This router last, on top of the lines that meet there. */
@@ -418,7 +418,7 @@ function bits(rate) {
 }
 
 function clock(time) {
-	return new Date(time).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+	return new Date(time).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 }
 
 /* One chart. lines: [ { name, value(sample) } ], the second one dashed; text(value) with its unit. */
@@ -675,7 +675,10 @@ return view.extend({
 			return;
 
 		this.showFacts(found.status);
-		this.net.update(found.status.node, found.peers, found.tunnels);
+		/* A router alone is no picture. */
+		this.net.node.parentNode.style.display = found.peers.length ? '' : 'none';
+		if (found.peers.length)
+			this.net.update(found.status.node, found.peers, found.tunnels);
 		this.peerTable.update(found.peers);
 
 		const routes = found.routes ?? { routes: [], total: 0 };
