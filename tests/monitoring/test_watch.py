@@ -187,7 +187,8 @@ def test_the_variables_of_the_dashboard_have_values(lab, prometheus):
 
 def test_a_peer_can_be_picked_out(lab, prometheus):
     rtt = [expr for title, _, expr in queries(OVER_HTTP, "r3") if title == "Latency by peer"][0]
-    assert [labels["peer"] for labels in prometheus.draw(rtt)] == ["r3"]
+    found = lab.wait(lambda: prometheus.draw(rtt), 20, rtt, 0.3)  # a round trip is looked at once a minute
+    assert [labels["peer"] for labels in found] == ["r3"]
 
 
 # -- the rules
