@@ -47,7 +47,7 @@ lab-down: ## take a kept lab down
 test: lint roots curl chromium $(prometheus) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
 
-unit: $(venv) roots ## the unit tests on both runtimes, a few seconds
+unit: $(venv) roots ## the unit tests on both runtimes, about a minute
 	@$(pytest) -q tests/unit tests/test_micropython.py
 
 lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
