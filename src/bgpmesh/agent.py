@@ -19,6 +19,10 @@ _SEARCH = 5  # seconds between two looks for a neighbour on the LAN while there 
 _SCRAPE = 30  # seconds between two files of metrics
 _COLLECTOR = "/usr/lib/lua/prometheus-collectors/textfile.lua"  # of prometheus-node-exporter-lua-textfile
 _METRICS = "/var/prometheus/bgpmesh.prom"  # what it reads
+_WATCH = 120  # seconds after which a watch is opened anew: one that has gone deaf looks like one that has no news
+_PAUSE = 1  # seconds between the end of a watch and the next one
+_MOMENT = 0.05  # seconds that what comes along with a change is given
+_SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
 _REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
 
 
@@ -45,6 +49,8 @@ class Agent:
         self._registering = asyncio.Lock()  # held for a step of the membership
         self._poll = asyncio.Event()  # the registry is to be asked now
         self._observed_at = -_REVIEW  # when the interfaces were last looked at
+        self._watch = None  # the task that listens to the registry
+        self._rung = False  # whether a poll is about to be made because the registry told of a change
         self._web = None  # (address and port, task that serves there)
 
     @property
@@ -189,6 +195,9 @@ class Agent:
         self.membership.load(before)
         self.mesh.membership = self.membership
         self.mesh.refresh()
+        if self._watch:
+            self._watch.cancel()
+        self._watch = asyncio.create_task(self._guard(self._listen))
         if before:
             asyncio.create_task(self._let_down(before, before.key() != self.membership.key()))
 
@@ -227,6 +236,33 @@ class Agent:
                     compat.release_code()
             delay = retry.wait() or (converge.QUICK if moving else self.config.poll_interval)
             await converge.sleep(self._poll, delay)
+
+    async def _listen(self):
+        """Has a poll made as soon as the registry tells of a change; what it does not tell of the next one finds."""
+        registry = self.membership.registry
+        retry = Retry(_PAUSE, _WATCH)
+        while not self._leaving:
+            if registry.last_success is not None and not registry.failures:
+                try:
+                    await asyncio.wait_for(registry.watch(self._hear_registry), _WATCH)
+                    retry.succeeded()
+                except asyncio.TimeoutError:
+                    retry.succeeded()
+                except etcd.EtcdError:
+                    retry.failed()
+            await asyncio.sleep(max(_PAUSE, retry.wait()))
+
+    def _hear_registry(self):
+        if not self._rung:
+            self._rung = True
+            asyncio.create_task(self._poll_soon())
+
+    async def _poll_soon(self):
+        # Not all routers of a large mesh at once.
+        spread = compat.random_fraction() * len(self.membership.others) * _SPREAD
+        await asyncio.sleep(_MOMENT + spread)
+        self._rung = False
+        self._poll.set()
 
     async def _observe_prefixes(self):
         """Looks which prefixes the announced interfaces have."""

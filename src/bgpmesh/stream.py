@@ -51,7 +51,8 @@ class Stream:
             if not data:
                 raise EOFError("the other side closed the connection")
             if len(data) > size:
-                data, self._buffer = data[:size], data[size:]
+                self.unread(data[size:])
+                data = data[:size]
             chunks.append(data)
             size -= len(data)
         return b"".join(chunks)

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,9 +71,9 @@ def output(program, script, options):
     return run.stdout
 
 
-def session(runtime, **options):
-    """Runs session.py with this runtime's interpreter and API, and these arguments of the client."""
-    assert output(runtime[0], "session.py", {"api": runtime[1], **options}) == "done\n"
+def session(runtime, script="session.py", **options):
+    """Runs a script with this runtime's interpreter and API, and these arguments of the client."""
+    assert output(runtime[0], script, {"api": runtime[1], **options}) == "done\n"
 
 
 def takes_pem(program):
@@ -520,6 +521,81 @@ def test_https_to_a_server_without_it(server, certificates, runtime):
     server.url = server.url.replace("http:", "https:")
     found = tls_errors(runtime, server, certificates)
     assert found["right"].startswith("tls: "), found["right"]
+
+
+@RUNTIMES
+def test_a_watch_rings(server, runtime):
+    session(runtime, "watching.py", endpoints=[server.url])
+
+
+@RUNTIMES
+def test_a_watch_over_tls_with_authentication(make_server, certificates, runtime):
+    if not takes_pem(runtime[0]):
+        pytest.skip("this MicroPython reads no PEM files")
+    server = secured(make_server, certificates)
+    session(runtime, "watching.py", **secured_client(server, certificates))
+
+
+def test_a_watch_that_is_denied_says_so(apis, server):
+    api = apis["v3"]
+    api.enable_authentication(server)
+    alfa = api.registry(server, prefix="/elsewhere", user="reader", password="reader")
+
+    async def run():
+        assert (await failure(alfa.poll())).kind == "permission"
+        assert (await failure(alfa.watch(list))).kind == "permission"
+
+    asyncio.run(run())
+
+
+def test_a_watch_from_a_revision_that_was_compacted_ends(apis, server):
+    api = apis["v3"]
+    alfa = api.registry(server)
+
+    async def run():
+        await alfa.poll()
+        for number in range(5):
+            api.put(server, "/mesh/peers/beta", str(number))
+        revision = server.post("/v3/kv/range", {"key": b64("x")})["header"]["revision"]
+        server.post("/v3/kv/compaction", {"revision": revision, "physical": True})
+        assert "a watch: it was cancelled" in str(await failure(alfa.watch(list)))
+        assert await alfa.poll()
+        assert alfa.members["beta"].text == "4"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_watch_ends_with_its_server(api, server, number):
+    alfa = api.registry(server)
+
+    async def run():
+        await alfa.poll()
+        watching = asyncio.create_task(failure(alfa.watch(list)))
+        await asyncio.sleep(0.5)
+        assert not watching.done()
+        await asyncio.to_thread(server.stop, number)
+        assert (await asyncio.wait_for(watching, 30)).kind in ("closed", "server")
+
+    asyncio.run(run())
+
+
+def test_a_watch_ends_where_the_cluster_has_no_majority(apis, make_server):
+    servers = cluster(make_server)
+    alfa = apis["v3"].registry(servers[:1])
+
+    async def run():
+        await leader_of(servers)
+        await alfa.poll()
+        watching = asyncio.create_task(failure(alfa.watch(list)))
+        await asyncio.sleep(0.5)
+        assert not watching.done()
+        for other in servers[1:]:
+            await asyncio.to_thread(other.stop, signal.SIGKILL)
+        error = await asyncio.wait_for(watching, 60)
+        assert error.kind == "leader", error
+
+    asyncio.run(run())
 
 
 def test_the_keys_are_where_others_look_for_them(api, server):

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 from fake_etcd import Etcd
 from fake_http import CLOSE, HANG, Server, answer, descriptors, run
@@ -309,3 +310,67 @@ def test_a_certificate_file_that_is_missing_is_named():
     error = run(main())
     assert error.kind == "tls"
     assert "/nowhere/ca.pem" in str(error)
+
+
+def watched(parts):
+    """How often a watch rings that the server answers with these parts, and the EtcdError it ends in, or None."""
+
+    async def steps(client, servers):
+        rings = []
+        try:
+            await client.watch([("/peers/", "/peers0"), ("/alive/", "/alive0")], 7, lambda: rings.append(1))
+        except EtcdError as error:
+            return len(rings), error, servers[0]
+        return len(rings), None, servers[0]
+
+    return on([lambda request: parts], steps, timeout=2)
+
+
+def chunk(text):
+    return b"%x\r\n%s\r\n" % (len(text), text.encode())
+
+
+WATCH = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CREATED = chunk('{"result":{"header":{"revision":"6"},"created":true}}\n')
+EVENT = chunk('{"result":{"header":{"revision":"7"},"events":[{"kv":{"key":"L3A=","value":"eDA="}}]}}\n')
+
+
+def test_a_watch_asks_for_all_spans_and_rings_for_what_comes():
+    rings, error, server = watched([WATCH + CREATED, CREATED, 0.1, EVENT, 0.1, EVENT + EVENT, b"0\r\n\r\n", CLOSE])
+    assert (rings, error) == (3, None)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v3/watch ") and b"hasleader" in head
+    spans = [json.loads(line)["create_request"] for line in body.decode().split("\n")]
+    assert [(decode(span["key"]), decode(span["range_end"]), span["start_revision"]) for span in spans] == [
+        (b"/peers/", b"/peers0", 7),
+        (b"/alive/", b"/alive0", 7),
+    ]
+
+
+def test_a_watch_lives_longer_than_an_answer_may_take():
+    rings, error, _ = watched([WATCH + CREATED, 2.5, EVENT, b"0\r\n\r\n", CLOSE])
+    assert (rings, error) == (1, None)
+
+
+def test_a_change_may_be_larger_than_an_answer_and_than_the_memory():
+    rings, error, _ = watched([WATCH + CREATED, b"800000\r\n"] + [b"x" * 8192] * 1024 + [b"\r\n0\r\n\r\n", CLOSE])
+    assert (rings, error) == (2048, None)
+
+
+def test_how_a_watch_ends():
+    cancelled = chunk('{"result":{"header":{},"created":true,"canceled":true,"cancel_reason":"permission denied"}}')
+    failed = chunk('{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}}')
+    for parts, kind in (
+        ([WATCH + CREATED, EVENT, CLOSE], "closed"),
+        ([WATCH + CREATED, EVENT[:9], CLOSE], "closed"),
+        ([WATCH + CREATED + cancelled, HANG], "permission"),
+        ([WATCH + CREATED + failed, HANG], "leader"),
+        ([WATCH + CREATED + chunk('{"result":{"canceled":true,"compact_revision":"9"}}'), HANG], "server"),
+        ([WATCH + b"zz\r\n", HANG], "protocol"),
+        ([HANG], "timeout"),
+        ([answer(b'{"error":"x","code":7,"message":"permission denied"}', "403 Forbidden")], "permission"),
+        ([answer(b"404 page not found", "404 Not Found")], "protocol"),
+        ([b"nonsense\r\n\r\n", CLOSE], "protocol"),
+    ):
+        _, error, _ = watched(parts)
+        assert error and error.kind == kind, (kind, error)

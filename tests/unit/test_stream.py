@@ -186,6 +186,35 @@ def test_an_exact_number_of_bytes():
     talking(talk, steps)
 
 
+class Pieces:
+    """A socket that these pieces come from, one at a time."""
+
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    def fileno(self):
+        return 0
+
+
+def test_lines_and_exact_numbers_in_turn_wherever_the_pieces_end():
+    data = b"4\r\nabcd\r\n1\r\n"
+
+    async def read(found):
+        line = await found.read_until(b"\r\n")
+        part = await found.read_exactly(int(line))
+        return [line, part, await found.read_exactly(2), await found.read_until(b"\r\n")]
+
+    receive = compat.try_recv
+    compat.try_recv = lambda sock, size: sock.pieces.pop(0)
+    try:
+        for first in range(1, len(data) - 1):
+            for second in range(first + 1, len(data)):
+                found = stream.Stream(Pieces([data[:first], data[first:second], data[second:]]))
+                assert run(read(found)) == [b"4", b"abcd", b"\r\n", b"1"], (first, second)
+    finally:
+        compat.try_recv = receive
+
+
 def test_bytes_put_back_are_read_first():
     async def talk(found):
         await found.write(b"world")

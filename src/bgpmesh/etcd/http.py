@@ -6,6 +6,7 @@ import errno
 from .. import compat, stream
 
 _HEADERS = 16384
+_PIECE = 4096  # bytes of an endless answer that are looked at together
 _EPIPE = 32
 _GONE = (errno.ECONNRESET, errno.ECONNABORTED, _EPIPE)
 _NETWORK = _GONE + (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH)
@@ -64,15 +65,40 @@ class Connection:
         """
         return await self._ask("GET", path, b"", headers, timeout)
 
+    async def follow(self, take, path, body=None, headers="", timeout=5):
+        """Sends `body` (bytes; None: a GET), and gives each piece of an answer that has no end to take(bytes).
+
+        Returns (status, body) where the answer is not of status 200, else (200, b"") when the server has ended it.
+        timeout: seconds until it begins, the connection included. Raises HttpError, and what `take` raises.
+        Is to be called on a connection of its own, which is closed afterwards.
+        """
+        deadline = compat.monotonic() + timeout
+        if body is None:
+            request = self._request("GET", path, b"", headers)
+        else:
+            request = self._request("POST", path, body, "Content-Length: %d\r\n%s" % (len(body), headers))
+        try:
+            await self._open(deadline, timeout)
+            _, status, fields = await self._exchange(self._begin(request), deadline, timeout, False)
+            if status == 200:
+                await self._exchange(self._read_chunks(take), None, timeout, False)
+                return status, b""
+            return status, await self._exchange(self._read_body(status, fields), deadline, timeout, False)
+        finally:
+            self.close()
+
     async def _ask(self, method, path, body, headers, timeout):
         deadline = compat.monotonic() + timeout
-        request = ("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (method, path, self.name, headers)).encode() + body
+        request = self._request(method, path, body, headers)
         if self._stream:
-            answer = await self._exchange(request, deadline, timeout, True)
+            answer = await self._exchange(self._send_and_read(request), deadline, timeout, True)
             if answer:
                 return answer
         await self._open(deadline, timeout)
-        return await self._exchange(request, deadline, timeout, False)
+        return await self._exchange(self._send_and_read(request), deadline, timeout, False)
+
+    def _request(self, method, path, body, headers):
+        return ("%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (method, path, self.name, headers)).encode() + body
 
     async def _open(self, deadline, timeout):
         try:
@@ -85,13 +111,13 @@ class Connection:
                 raise HttpError("timeout", "%s did not answer within %.2g s" % (self.name, timeout))
             raise HttpError("unreachable", "%s cannot be reached: %s" % (self.name, reason(error)))
 
-    async def _exchange(self, request, deadline, timeout, reused):
-        """The answer's (status, body); None where a kept connection turns out to be closed."""
+    async def _exchange(self, work, deadline, timeout, reused):
+        """What the coroutine `work` returns; None where a kept connection turns out to be closed."""
         whole = False
-        self._heard = False
+        self._heard = deadline is None  # what has no deadline is the rest of an answer
         try:
-            left = max(0.001, deadline - compat.monotonic())
-            answer = await asyncio.wait_for(self._send_and_read(request), left)
+            left = None if deadline is None else max(0.001, deadline - compat.monotonic())
+            answer = await asyncio.wait_for(work, left)
             whole = True
             return answer
         except asyncio.TimeoutError:
@@ -116,24 +142,34 @@ class Connection:
                 self.close()
 
     async def _send_and_read(self, request):
-        await self._stream.write(request)
-        status = 100
-        while status < 200:  # 1xx: another answer follows (RFC 9110, section 15.2)
-            version, status, fields = await self._read_head()
-        length = fields.get(b"content-length")
-        keep = version != b"HTTP/1.0" and fields.get(b"connection", b"").lower() != b"close"
-        if status in (204, 304):
-            body = b""
-        elif b"chunked" in fields.get(b"transfer-encoding", b"").lower():
-            body = await self._read_chunks()
-        elif length is not None:
-            body = await self._stream.read_exactly(self._size(length, 10, 0))
-        else:
-            body = await self._read_rest()
-            keep = False
-        if not keep:
+        version, status, fields = await self._begin(request)
+        body = await self._read_body(status, fields)
+        framed = status in (204, 304) or b"content-length" in fields or _is_chunked(fields)
+        if version == b"HTTP/1.0" or fields.get(b"connection", b"").lower() == b"close" or not framed:
             self.close()
         return status, body
+
+    async def _begin(self, request):
+        """Sends the request; the head of its answer, as _read_head."""
+        await self._stream.write(request)
+        while True:
+            head = await self._read_head()
+            if head[1] >= 200:  # 1xx: another answer follows (RFC 9110, section 15.2)
+                return head
+
+    async def _read_body(self, status, fields):
+        if status in (204, 304):
+            return b""
+        if _is_chunked(fields):
+            chunks = []
+            await self._read_chunks(chunks.append, self.limit)
+            return b"".join(chunks)
+        if b"content-length" in fields:
+            size = self._size(fields[b"content-length"], 10)
+            if size > self.limit:
+                self._overflow()
+            return await self._stream.read_exactly(size)
+        return await self._read_rest()
 
     async def _read_head(self):
         """An answer's (version, status, fields): bytes, a number, a dict with names in lower case."""
@@ -162,17 +198,24 @@ class Connection:
             fields[line[:colon].lower()] = line[colon + 1 :].strip()
         return words[0], int(words[1]), fields
 
-    async def _read_chunks(self):
-        """A chunked body, with its trailers read and dropped (RFC 9112, section 7.1)."""
-        chunks = []
+    async def _read_chunks(self, take, limit=0):
+        """Gives a chunked body's pieces to take(); its trailers are read and dropped (RFC 9112, section 7.1).
+
+        limit: how many bytes there may be in all; 0: any number, and large chunks come in several pieces.
+        """
         total = 0
         while True:
             line = await self._read_line()
-            size = self._size(line.split(b";")[0].strip(), 16, total)
+            size = self._size(line.split(b";")[0].strip(), 16)
             if size == 0:
                 break
             total += size
-            chunks.append(await self._stream.read_exactly(size))
+            if limit and total > limit:
+                self._overflow()
+            while not limit and size > _PIECE:
+                take(await self._stream.read_exactly(_PIECE))
+                size -= _PIECE
+            take(await self._stream.read_exactly(size))
             end = await self._stream.read_exactly(2)
             if end != b"\r\n":
                 self._refuse(end)
@@ -182,7 +225,6 @@ class Connection:
             room -= len(line) + 2
             if room < 0:
                 raise HttpError("limit", "%s answered with more than %d bytes of trailers" % (self.name, _HEADERS))
-        return b"".join(chunks)
 
     async def _read_line(self):
         try:
@@ -202,16 +244,14 @@ class Connection:
                 self._overflow()
             chunks.append(data)
 
-    def _size(self, digits, base, before):
-        """The length that digits tell, where `before` bytes of the body have come already."""
+    def _size(self, digits, base):
+        """The length that digits tell."""
         try:
             size = int(digits.decode(), base)
         except ValueError:
             size = -1
         if size < 0:
             self._refuse(digits)
-        if before + size > self.limit:
-            self._overflow()
         return size
 
     def _overflow(self):
@@ -219,6 +259,10 @@ class Connection:
 
     def _refuse(self, data):
         raise HttpError("protocol", "%s answered with something that is not HTTP: %r" % (self.name, bytes(data[:40])))
+
+
+def _is_chunked(fields):
+    return b"chunked" in fields.get(b"transfer-encoding", b"").lower()
 
 
 def reason(error):

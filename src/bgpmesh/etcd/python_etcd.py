@@ -18,7 +18,7 @@ from etcd import EtcdCompareFailed, EtcdException, EtcdKeyNotFound
 
 from .. import compat
 from . import registry, v3
-from .http import reason
+from .http import Connection, HttpError, reason
 from .v3 import EtcdError
 
 _EXPECTED = (100, 101, 105)  # error codes that are answers: no such key, compare failed, key exists
@@ -47,6 +47,21 @@ class Client(v3.Cluster):
 
     def _connect(self):
         return Endpoint(self.endpoint, self._user, self._password, self._tls_context(), self._limit)
+
+    async def watch(self, directory, since, ring):
+        """Calls ring() as soon as a key below the directory has changed, and returns. Raises EtcdError.
+
+        since: the first index that counts. It takes a connection of its own, and no thread.
+        """
+        path = "/v2/keys%s/?wait=true&recursive=true&waitIndex=%d" % (quote(directory), since)
+        headers = "".join(["%s: %s\r\n" % header for header in _headers(self._user, self._password).items()])
+        connection = Connection(*v3.split(self.endpoint), self._tls_context(), self._limit)
+        try:
+            status, answer = await connection.follow(lambda _: ring(), path, None, headers, self._timeout)
+        except HttpError as error:
+            raise EtcdError(error.kind, str(error))
+        if status != 200:
+            raise EtcdError("request", "%s refused a watch: %r" % (self.endpoint, answer[:100]))
 
     async def _attempt(self, work, subject, deadline):
         where = self.endpoint
@@ -93,6 +108,11 @@ class Client(v3.Cluster):
             raise EtcdError("timeout", "%s did not answer within %.2g s" % (where, self._timeout))
 
 
+def _headers(user, password):
+    credentials = ("%s:%s" % (user, password)).encode()
+    return {"Authorization": "Basic " + base64.b64encode(credentials).decode()} if user else {}
+
+
 class Endpoint(PythonEtcd):
     """One member of the cluster, asked by one thread at a time.
 
@@ -109,10 +129,7 @@ class Endpoint(PythonEtcd):
         self.subject = ""
         self._user = user
         self._limit = limit
-        self._headers = {}
-        if user:
-            credentials = "%s:%s" % (user, password)
-            self._headers["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
+        self._headers = _headers(user, password)
 
     def close(self):
         """Closes the connection."""

@@ -306,6 +306,14 @@ class Registry(View):
         key = self._key(_CLAIMS, address)
         await self._txn([_holds(key, self._node)], [_deletion(key)], [], key)
 
+    async def watch(self, ring):
+        """Calls ring() as soon as something changes in the store, until the server ends that.
+
+        It says no more than that a poll would find something.
+        """
+        spans = [(prefix, prefix[:-1] + "0") for prefix in self._prefixes]
+        await self._client.watch(spans, self.revision + 1, ring)
+
     async def try_rights(self):
         """Raises EtcdError where this node may not write what it has to; writes nothing.
 

@@ -87,6 +87,13 @@ class Registry(registry.View):
         self._shown = 0
         self.generation += 1
 
+    async def watch(self, ring):
+        """Calls ring() as soon as something changes in the store, until the server ends that.
+
+        It says no more than that a poll would find something.
+        """
+        await self._client.watch(self._prefixes[0].rpartition("/peers/")[0], self.revision + 1, ring)
+
     async def put_record(self, text):
         """Puts this node's record."""
         key = self._key(_PEERS, self._node)

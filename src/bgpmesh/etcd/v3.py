@@ -103,7 +103,7 @@ class Cluster:
         return self._context if self.endpoint.startswith("https:") else None
 
     def _connect(self):
-        return Connection(*_split(self.endpoint), self._tls_context(), self._limit)
+        return Connection(*split(self.endpoint), self._tls_context(), self._limit)
 
 
 class Client(Cluster):
@@ -145,11 +145,38 @@ class Client(Cluster):
                 self._token = None
                 raise
 
-    async def _post(self, path, request, subject, deadline):
+    async def watch(self, spans, since, ring):
+        """Calls ring() whenever a key of the spans is changed, until the server ends that. Raises EtcdError.
+
+        spans: pairs of a first key and the one behind the last; since: the first revision that counts. It takes a
+        connection of its own. A change may be told of twice, and nothing is said of what it was.
+        """
+        requests = [{"key": encode(key), "range_end": encode(end), "start_revision": since} for key, end in spans]
+        body = "\n".join([json.dumps({"create_request": request}) for request in requests])
+
+        def take(piece):
+            # Keys and values are base64: what looks like a field here is one.
+            if b'"canceled":true' in piece or b'"error":' in piece:
+                told = _field(piece, "cancel_reason") or _field(piece, "message") or "it was cancelled"
+                raise self._error(500, told, b"", "/v3/watch", "a watch")
+            if b'"created":true' not in piece:
+                ring()
+
+        try:
+            connection = self._connect()
+            status, answer = await connection.follow(take, "/v3/watch", body.encode(), self._headers(), self._timeout)
+        except HttpError as error:
+            raise EtcdError(error.kind, str(error))
+        if status != 200:
+            raise self._error(status, _field(answer, "message"), answer, "/v3/watch", "a watch")
+
+    def _headers(self):
         # Without this header a member that lost its cluster keeps the request until it times out.
         headers = "Grpc-Metadata-hasleader: true\r\n"
-        if self._token:
-            headers += "Authorization: %s\r\n" % self._token
+        return headers + "Authorization: %s\r\n" % self._token if self._token else headers
+
+    async def _post(self, path, request, subject, deadline):
+        headers = self._headers()
         if not self._connection:
             self._connection = self._connect()
         left = max(0.001, deadline - compat.monotonic())
@@ -224,11 +251,17 @@ def decode(text):
     return binascii.a2b_base64(text)
 
 
+def _field(data, name):
+    """The text that a JSON object somewhere in `data` has under a name; "" where there is none."""
+    text = data.partition(b'"%s":"' % name.encode())[2].partition(b'"')[0]
+    return text.decode() if _is_text(text) else ""
+
+
 def _is_text(data):
     return all(32 <= byte < 127 or byte in b"\r\n\t" for byte in data)
 
 
-def _split(endpoint):
+def split(endpoint):
     """(host, port) of `http[s]://host:port`."""
     rest = endpoint.rpartition("://")[2].rstrip("/")
     host, colon, port = rest.rpartition(":")
