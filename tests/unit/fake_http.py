@@ -83,12 +83,13 @@ class Server:
         except (OSError, EOFError):
             pass
         finally:
-            self.open -= 1
             writer.close()
             try:
                 await writer.wait_closed()
             except OSError:
                 pass
+            finally:
+                self.open -= 1
 
     async def _read(self, reader):
         data = b""
