@@ -108,12 +108,21 @@ class Agent:
         if self.mesh:
             self.mesh.audit()
 
+    async def drain(self, on):
+        """Has the peers use this router only where there is no other, or as before; what came of it."""
+        from . import drain  # which takes room for what is done once in a while
+
+        if not self.mesh:
+            return drain.NOTHING
+        return await (drain.begin if on else drain.end)(self.mesh, self.problems)
+
     async def leave(self):
         """Takes the router out of the mesh: its record, its sessions, its tunnels. The keys stay.
 
         Raises EtcdError where the registry cannot be told; nothing is stopped then. procd is told to
         end the agent itself a moment later, when the caller has had the answer.
         """
+        await self.drain(True)
         async with self._registering:
             if self.membership:
                 await self.membership.leave()

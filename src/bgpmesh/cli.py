@@ -1,4 +1,4 @@
-"""The command line: `bgpmesh run|status|peers|check|sync|leave`.
+"""The command line: `bgpmesh run|status|peers|check|sync|drain|leave`.
 
 Exit status: 0 fine, 1 failed, 2 wrong usage; of `status`: 0 converged, 3 not running, 4 anything else.
 """
@@ -9,12 +9,15 @@ import sys
 
 from . import VERSION
 
+_PATIENCE = {"drain": 10, "leave": 20}  # seconds for an answer, where it takes more than 5
+
 USAGE = """usage: bgpmesh COMMAND
   run           run the agent in the foreground, as procd does
   status [-j]   whether the mesh works, and what is wrong (-j: as JSON)
   peers [-j]    the other members, their tunnels and sessions
   check [-j]    look at every layer and say what to do about what is wrong
   sync          ask the registry now instead of at the next interval
+  drain [off]   have the others route around this one where they can
   leave         take this router out of the mesh
   --version     print the version
 """
@@ -32,7 +35,9 @@ def main(arguments):
         return _run()
     if command in ("status", "peers") and (plain or as_json):
         return asyncio.run(_ask(command, as_json))
-    if command in ("sync", "leave") and plain:
+    if arguments == ["drain", "off"]:
+        return asyncio.run(_ask("undrain", False))
+    if command in ("sync", "drain", "leave") and plain:
         return asyncio.run(_ask(command, False))
     if command == "check" and (plain or as_json):
         from . import check
@@ -67,7 +72,7 @@ async def _ask(command, as_json):
     from .ubus import CONNECTION_FAILED, NOT_FOUND, UbusError
 
     try:
-        answer = await ubus.ask("bgpmesh", command, 15 if command == "leave" else 5)
+        answer = await ubus.ask("bgpmesh", command, _PATIENCE.get(command, 5))
     except UbusError as error:
         gone = error.status in (NOT_FOUND, CONNECTION_FAILED)
         _report("the agent is not running; %s" % await _why_not() if gone else str(error))
@@ -81,9 +86,23 @@ async def _ask(command, as_json):
         _show_status(answer)
     elif command == "peers":
         _show_peers(answer["peers"])
+    elif command == "drain":
+        return _show_drain(answer)
+    elif command == "undrain":
+        print("no longer drained")
     else:
         print("queued" if command == "sync" else "left the mesh; `uci set bgpmesh.main.enabled=0` keeps it out")
     return 4 if command == "status" and answer["state"] != "converged" else 0
+
+
+def _show_drain(answer):
+    if answer["problem"]:
+        _report("not drained: %s" % answer["problem"])
+    elif answer["untold"]:
+        _report("drained, but these may not know it yet: %s" % ", ".join(answer["untold"]))
+    else:
+        print("drained: %d peers know it; `bgpmesh drain off`, or a restart, ends it" % len(answer["told"]))
+    return 1 if answer["problem"] or answer["untold"] else 0
 
 
 async def _why_not():

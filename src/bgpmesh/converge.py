@@ -24,7 +24,8 @@ _NAMED = 8  # peers in trouble that get a problem each; more of them share one
 _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
-_OTHERS = ("bad_record", "member_conflict", "prefix_conflict")  # codes of what a member has wrong
+# codes of what a member has wrong, or the owner wants
+_OTHERS = ("bad_record", "member_conflict", "prefix_conflict", "drained")
 
 
 class Convergence:
@@ -32,13 +33,15 @@ class Convergence:
 
     membership: the Membership to follow, set by who creates it. plan: the Plan in force, None until there
     is one. state: as the ubus method `status` has it. tincd, bird: the daemons. latency: the round trips to the
-    members. events: what was told of them. applies: part (tinc, bird) -> Tally.
+    members. events: what was told of them. applies: part (tinc, bird) -> Tally. drained: whether the peers are to use
+    this router last.
     """
 
     def __init__(self, bus, procd, problems, tinc_version, report):
         self.membership = None
         self.plan = None
         self.state = "starting"
+        self.drained = False
         self.tincd = Tincd(procd, tinc_version, report)
         self.bird = Bird(procd)
         self._problems = problems
@@ -108,6 +111,10 @@ class Convergence:
             await self.tincd.stop()
         self._wake.set()
 
+    def in_force(self, drained):
+        """Whether BIRD runs on a plan that has this router drained, or not drained."""
+        return self.plan.drained == drained and "bird" not in self._due and self.bird.config == "in force"
+
     def moving(self):
         """Whether something is under way that a quick look makes quicker."""
         recent = compat.monotonic() - max(self._changed_at, self._stirred_at)
@@ -144,6 +151,7 @@ class Convergence:
             self._underlay,
             list(self._dialled),
             self.tincd.version,
+            self.drained,
         )
         before = self.plan
         self.plan = plan
@@ -238,6 +246,7 @@ class Convergence:
                 daemon.lost()
                 found.append(Problem(part + "_down", part, str(error)))
         interface = self.membership.config.interface
+        await self.bird.flush(interface)
         try:
             self._neighbours.apply(interface, self.plan.neighbours)
         except OSError as error:

@@ -21,10 +21,12 @@ class Plan:
     Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
     to dial; dialled: these, and those it holds on to. neighbours: overlay address -> hardware address of the
     members that set theirs as this router does. announced: the prefixes that this router announces. problems:
-    what kept things out of the plan.
+    what kept things out of the plan. drained: whether the peers are told to use this router last.
     """
 
-    def __init__(self, node, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems):
+    def __init__(
+        self, node, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems, drained
+    ):
         self.node = node
         self.port = port
         self.tinc = tinc
@@ -36,14 +38,16 @@ class Plan:
         self.neighbours = neighbours
         self.announced = announced
         self.problems = problems
+        self.drained = drained
 
 
-def make(config, me, members, claims, online, underlay, held, tinc_version):
+def make(config, me, members, claims, online, underlay, held, tinc_version, drained=False):
     """The Plan of one router.
 
     config: its Config; me: its own Member; members: the other Members; claims: address -> node;
     online: names of the members that are alive; underlay: node -> address that its tunnel is seen
-    to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1".
+    to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
+    drained: whether the peers are told to use this router only where there is no other.
     """
     seats, problems = roster.seat(members + [me], claims, _reserved(members + [me], me.prefixes, underlay))
     mine = seats.pop(me.node, None)
@@ -62,7 +66,7 @@ def make(config, me, members, claims, online, underlay, held, tinc_version):
         me.node,
         config.port,
         files,
-        Text(lambda: bird_render.conf(config, me, announced, peers)),
+        Text(lambda: bird_render.conf(config, me, announced, peers, drained)),
         _services(files, tinc_version, lan.announcement(config, me)),
         {peer.member.node: peer for peer in peers},
         share,
@@ -70,6 +74,7 @@ def make(config, me, members, claims, online, underlay, held, tinc_version):
         _neighbours(others),
         announced,
         problems,
+        drained,
     )
 
 
@@ -127,7 +132,10 @@ def _services(files, tinc_version, announcement):
     tincd = ["/usr/sbin/tincd", "-D", "-c", TINC, "--pidfile=" + TINC_PID]
     if tinc_version == "1.0":
         tincd.append("--logfile=" + TINC_LOG)
-    bird = ["/usr/sbin/bird", "-f", "-c", BIRD_CONF, "-s", BIRD_SOCKET, "-P", RUN + "/bird.pid"]
+    # A BIRD that has ended as it should has taken its socket away, and its routes. Another one left both: they stay
+    # in use until its successor, which is told so, has heard what its peers have.
+    bird = "[ -S %s ] && set -- -R; exec /usr/sbin/bird -f -c %s -s %s -P %s/bird.pid \"$@\""
+    bird = ["/bin/sh", "-c", bird % (BIRD_SOCKET, BIRD_CONF, BIRD_SOCKET, RUN), "bird"]
     return {
         "bgpmesh-tinc": _instance("tincd", tincd, {"BGPMESH": digest}, announcement),
         "bgpmesh-bird": _instance("bird", bird, {}),

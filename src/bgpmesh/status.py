@@ -1,6 +1,6 @@
 """What the agent says of itself over ubus: objects `bgpmesh` and `luci.bgpmesh`.
 
-Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has leave, too.
+Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has drain, undrain and leave, too.
 """
 
 import asyncio
@@ -38,6 +38,12 @@ def publish(agent):
             return {"left": False, "problem": str(error)}
         return {"left": True}
 
+    async def drain(_):
+        return await agent.drain(True)
+
+    async def undrain(_):
+        return await agent.drain(False)
+
     def sync(_):
         agent.sync()
         return {"queued": True}
@@ -49,6 +55,8 @@ def publish(agent):
         methods["tunnels"] = (signature, show_tunnels)
         methods["sync"] = (signature, sync)
         if name == "bgpmesh":
+            methods["drain"] = (signature, drain)
+            methods["undrain"] = (signature, undrain)
             methods["leave"] = (signature, leave)
         agent.bus.publish(name, methods)
 

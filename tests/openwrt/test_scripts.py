@@ -113,6 +113,11 @@ def test_reload_of_a_mesh_that_is_no_longer_enabled_takes_it_down_and_goes_on_li
     assert "data" in lines and "kill bgpmesh" not in lines
 
 
+def test_before_it_stops_anything_the_peers_are_told(router):
+    lines = [line.strip() for line in asked(router, "stop")]
+    assert lines.index("ubus bgpmesh drain") < min(lines.index(line) for line in lines if " delete " in line)
+
+
 def test_stop_takes_down_the_agent_then_bird_then_the_tunnels(router):
     lines = router(
         """\

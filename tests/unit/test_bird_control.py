@@ -168,6 +168,13 @@ def test_routes_of_several_sessions():
     assert control.parse_routes(found) == {"_a": 7, "_b": 0, "_c": 7}
 
 
+def test_announcements_sent_by_every_version():
+    for version in VERSIONS:
+        # One of each family.
+        assert control.parse_sent(reply(version, "show-protocols-pattern", 'show protocols all "n2"')) == {"n2": 2}
+        assert control.parse_sent(reply(version, "peer-killed", "show protocols all n2")) == {"n2": 0}
+
+
 # The socket
 
 

@@ -1,6 +1,6 @@
 import os
 
-from example import Thing, folder, given
+from example import Clock, Thing, folder, given
 from fake_http import run
 
 from bgpmesh import disk
@@ -131,6 +131,34 @@ def test_a_bird_that_runs_on_something_else_gets_its_configuration_again(router)
         assert not router.bird.clean()
         assert router.apply("one", "b") == ["check", "configure _b", "set"]
         assert router.bird.clean()
+
+
+@given(Router)
+def test_the_routes_of_a_bird_that_is_gone_for_good_are_taken_away_once(router):
+    ran = []
+
+    async def note(argv, timeout):
+        ran.append(argv[2])
+
+    def flushed(seconds):
+        with Clock(seconds):
+            run(router.bird.flush("tinc0"))
+        return len(ran)
+
+    before, daemon.compat.run = daemon.compat.run, note
+    try:
+        router.start()
+        assert [flushed(seconds) for seconds in (0, 14, 16, 100)] == [0, 0, 1, 1]
+        router.look()
+        assert flushed(100) == 1
+        router.bird.lost()
+        assert flushed(14) == 1
+        with Clock(14):
+            router.bird.lost()
+        assert [flushed(seconds) for seconds in (16, 100)] == [2, 2]
+    finally:
+        daemon.compat.run = before
+    assert ran[0] == "ip -4 route flush dev tinc0 proto 12; ip -6 route flush dev tinc0 proto 12"
 
 
 @given(Router)

@@ -31,7 +31,7 @@ def test_sessions_are_in_the_order_of_names_whatever_order_the_members_come_in()
 
 
 def test_what_is_let_in_is_what_the_peer_announces():
-    assert "import where net ~ [ 192.168.2.0/24, 172.16.0.0/12 ];" in session(
+    assert "\t\t\tif net !~ [ 192.168.2.0/24, 172.16.0.0/12 ] then reject;\n" in session(
         prefixes=["192.168.2.0/24", "172.16.0.0/12"]
     )
     assert "import" not in session(prefixes=[])
@@ -42,6 +42,21 @@ def test_what_is_not_said_of_a_peer_is_that_nothing_is_let_in():
     template = conf(options(), member("alfa", 1), [], []).split("template bgp ")[1]
     assert template.count("import none;") == 1
     assert 'export where proto = "own4";' in template
+
+
+def test_a_drained_router_says_so_of_all_that_it_announces_and_of_nothing_else():
+    config = options("option network6 'fd00:99::/64'")
+    me = member("alfa", 1, ip6="fd00:99::1")
+    for drained in (False, True):
+        text = conf(config, me, prefixes("192.168.1.0/24"), [], drained)
+        assert text.count("bgp_community.add((65535, 0));") == text.count("bgp_local_pref = 0;") == 2 * drained
+        for family in "46":
+            found = text.count('if proto != "own%s" then reject;' % family)
+            assert (found, text.count('export where proto = "own%s";' % family)) == (drained, not drained)
+
+
+def test_the_last_resort_of_a_peer_is_ours_as_well():
+    assert session(prefixes=["192.168.2.0/24"]).count("if (65535, 0) ~ bgp_community then bgp_local_pref = 0;") == 1
 
 
 def test_only_own_prefixes_are_announced():

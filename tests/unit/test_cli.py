@@ -81,6 +81,9 @@ def test_wrong_usage():
         ("peers", "x"),
         ("sync", "-j"),
         ("leave", "-j"),
+        ("drain", "on"),
+        ("drain", "off", "x"),
+        ("undrain",),
         ("leave", "now"),
         ("run", "x"),
         ("check", "x"),
@@ -91,7 +94,7 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "leave", "--version"):
+    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "drain [off]", "leave", "--version"):
         assert "\n  " + command in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
@@ -160,6 +163,17 @@ def test_json_is_what_the_agent_answered():
     assert json.loads(ran("status", "-j", answer=answer)[1]) == answer
     answer = run(status.peers(running()))
     assert json.loads(ran("peers", "-j", answer=answer)[1]) == answer
+
+
+def test_drain_says_what_the_peers_know():
+    answer = {"drained": True, "told": ["r2", "r3"], "untold": [], "problem": ""}
+    code, out, _ = ran("drain", answer=answer)
+    assert code == 0 and out.startswith("drained: 2 peers know it; `bgpmesh drain off`")
+    answer["untold"] = ["r4"]
+    assert ran("drain", answer=answer) == (1, "", "bgpmesh: drained, but these may not know it yet: r4\n")
+    answer["problem"] = "bird does not run"
+    assert ran("drain", answer=answer) == (1, "", "bgpmesh: not drained: bird does not run\n")
+    assert ran("drain", "off", answer=answer) == (0, "no longer drained", "")
 
 
 def test_sync_and_leave_say_what_happened():

@@ -88,6 +88,9 @@ class Daemon:
     def warm_up(self, plan):
         self.warmed += 1
 
+    async def flush(self, interface):
+        pass
+
     async def stock_runs(self):
         return self.stock
 

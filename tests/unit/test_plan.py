@@ -125,6 +125,16 @@ def test_neighbours_are_the_members_of_this_make_with_all_their_addresses():
     assert sorted(planned("earlier").neighbours) == ["10.0.0.3"]
 
 
+def test_a_drained_router_is_the_same_but_for_what_bird_says():
+    config, me, others, claims = MESHES["three"]()
+    nodes = [other.node for other in others]
+    found = plan.make(config, me, others, claims, set(nodes), {}, [], "1.1", True)
+    assert "(65535, 0)" in bird(found).split("protocol bgp")[0] and found.drained
+    assert "(65535, 0)" not in bird(planned("three")).split("protocol bgp")[0] and not planned("three").drained
+    assert everything(found)[1:] == everything(planned("three"))[1:]
+    assert (found.tinc, found.services) == (planned("three").tinc, planned("three").services)
+
+
 # Services
 
 
@@ -134,8 +144,9 @@ def test_the_services_as_procd_takes_them():
     bird = services["bgpmesh-bird"]["bird"]
     tincd = services["bgpmesh-tinc"]["tincd"]
     run = "/var/run/bgpmesh"
-    assert bird["command"] == (
-        ["/usr/sbin/bird", "-f", "-c", run + "/bird.conf", "-s", run + "/bird.ctl", "-P", run + "/bird.pid"]
+    assert bird["command"][:2] == ["/bin/sh", "-c"]
+    assert ("exec /usr/sbin/bird -f -c %s/bird.conf -s %s/bird.ctl -P %s/bird.pid " % (run, run, run)) in (
+        bird["command"][2]
     )
     assert tincd["command"] == ["/usr/sbin/tincd", "-D", "-c", run + "/tinc", "--pidfile=" + run + "/tinc.pid"]
     for instance in (bird, tincd):

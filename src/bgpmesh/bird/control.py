@@ -65,6 +65,10 @@ class Socket:
         """protocol name -> number of routes imported, all channels together."""
         return parse_routes(await self.ask('show protocols all "_*"'))
 
+    async def sent(self):
+        """protocol name -> number of announcements sent since the session is up, all channels together."""
+        return parse_sent(await self.ask('show protocols all "_*"'))
+
     async def learned(self, limit):
         """([(prefix, protocol name, next hop)], number of all): the routes in use, `limit` of them at most."""
         return await self._ask("show route primary where source = RTS_BGP", lambda data: parse_learned(data, limit))
@@ -195,6 +199,20 @@ def parse_routes(reply):
         elif name and len(words) > 1 and words[0] == "Routes:" and not words[1].strip("0123456789"):
             routes[name] += int(words[1])
     return routes
+
+
+def parse_sent(reply):
+    """name -> announcements sent, from the reply to `show protocols all`: the last column of its statistics."""
+    sent = {}
+    name = None
+    for code, text in reply:
+        words = text.split()
+        if code == 1002 and words:
+            name = words[0]
+            sent[name] = 0
+        elif name and words[:2] == ["Export", "updates:"] and not words[-1].strip("0123456789"):
+            sent[name] += int(words[-1])
+    return sent
 
 
 def parse_learned(data, limit):

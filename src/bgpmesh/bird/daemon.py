@@ -22,6 +22,7 @@ class Bird:
         self.sessions = {}
         self.running = False
         self.config = "pending"
+        self._lost_at = compat.monotonic()  # since when it does not answer; None while it does, or has no routes left
         self._doubted = False  # whether BIRD may run on another configuration than bird.conf
         self._procd = procd
         self._socket = control.Socket(BIRD_SOCKET)
@@ -68,16 +69,34 @@ class Bird:
         if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.seats):
             self.doubt()
         self.running = True
+        self._lost_at = None
 
     def lost(self):
         """Forgets what was seen: the daemon could not be asked."""
+        if self.running:
+            self._lost_at = compat.monotonic()
         self.running = False
         self.version = None
         self.sessions = {}
 
+    async def flush(self, interface):
+        """Takes away the routes that a killed BIRD has left, once none has come back to look after them in time."""
+        if self._lost_at is not None and compat.monotonic() - self._lost_at > render.RESTART_TIME:
+            self._lost_at = None
+            flush = "ip -%d route flush dev %s proto 12"  # RTPROT_BIRD: busybox' ip knows no names
+            try:
+                await compat.run(["/bin/sh", "-c", "; ".join([flush % (family, interface) for family in (4, 6)])], 5)
+            except OSError:
+                pass  # what has no processes left has other problems, which are said
+
     async def routes(self):
         """node -> routes received and accepted. Raises control.BirdError."""
         found = await self._socket.routes()
+        return {render.node_name(name): found[name] for name in found}
+
+    async def sent(self):
+        """node -> announcements sent since its session is up. Raises control.BirdError."""
+        found = await self._socket.sent()
         return {render.node_name(name): found[name] for name in found}
 
     async def learned(self, limit):

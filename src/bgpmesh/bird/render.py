@@ -9,6 +9,7 @@ from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
 RECEIVE_LIMIT = 1000
+RESTART_TIME = 15  # seconds that a BIRD that ended without a word is given to come back, its routes in use meanwhile
 
 
 def protocol_name(node):
@@ -26,6 +27,7 @@ def node_name(protocol):
 _HEAD = """\
 # option 'router_id'
 router id {router_id};
+graceful restart wait {restart_time};
 timeformat protocol iso long;
 log stderr {{ warning, error, auth, fatal, bug, remote }};
 
@@ -53,6 +55,7 @@ protocol static own{family} {{
 protocol kernel kernel{family} {{
 	metric 512;
 	scan time 2;
+	graceful restart on;
 	ipv{family} {{
 		import none;
 		export where source = RTS_BGP && dest = RTD_UNICAST;
@@ -67,6 +70,8 @@ template bgp mesh_member {{
 	hold time 9;
 	keepalive time 3;
 	startup hold time 20;
+	graceful restart on;
+	graceful restart time {restart_time};
 	connect delay time 1;
 	connect retry time 2;
 	error wait time 1, 2;
@@ -77,9 +82,30 @@ template bgp mesh_member {{
 _CHANNEL = """\
 	ipv{family} {{
 		import none;
-		export where proto = "own{family}";
+		export {export};
 		next hop {hop};
 		receive limit {limit} action restart;
+	}};"""
+
+_EXPORT = 'where proto = "own%d"'
+
+# RFC 8326: what has this community is used only where there is nothing else. LOCAL_PREF says so to a peer of another
+# make, which may not know the community.
+_LAST_RESORT = """\
+filter {
+			if proto != "own%d" then reject;
+			bgp_community.add((65535, 0));  # drained
+			bgp_local_pref = 0;
+			accept;
+		}"""
+
+_IMPORT = """\
+	ipv{family} {{
+		import filter {{
+			if net !~ [ {prefixes} ] then reject;
+			if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
+			accept;
+		}};
 	}};"""
 
 _SESSION = """\
@@ -92,21 +118,30 @@ protocol bgp {name} from mesh_member {{
 """
 
 
-def conf(config, me, announced, peers):
+def conf(config, me, announced, peers, drained=False):
     """bird.conf, as pieces of text one after the other: all of a large mesh at once takes memory.
 
-    me: this router's Member; announced: its own prefixes; peers: Seats of the other members.
+    me: this router's Member; announced: its own prefixes; peers: Seats of the other members; drained: whether
+    the peers are told to use this router only where there is no other (RFC 8326, graceful shutdown).
     """
     hops = {4: "self"}
     if me.ip6:
         hops[6] = "address " + me.ip6
     ipv6 = "ipv6;" if me.ip6 else ""
-    yield HEADER + _fill(_HEAD, router_id=me.router_id, interface=config.interface, ipv6=ipv6)
+    yield HEADER + _fill(
+        _HEAD, router_id=me.router_id, restart_time=RESTART_TIME, interface=config.interface, ipv6=ipv6
+    )
     for family in sorted(hops):
         routes = ["\troute %s unreachable;" % prefix for prefix in announced if prefix.family == family]
         yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes))
-    channels = [_fill(_CHANNEL, family=family, hop=hops[family], limit=RECEIVE_LIMIT) for family in sorted(hops)]
-    yield "\n" + _fill(_MEMBER, ip=me.ip, asn=config.asn, channels="\n".join(channels))
+    export = _LAST_RESORT if drained else _EXPORT
+    channels = [
+        _fill(_CHANNEL, family=family, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
+        for family in sorted(hops)
+    ]
+    yield "\n" + _fill(
+        _MEMBER, ip=me.ip, asn=config.asn, restart_time=RESTART_TIME, channels="\n".join(channels)
+    )
     for peer in sorted(peers, key=lambda peer: peer.member.node):
         yield "\n" + _session(config, me, peer, sorted(hops))
 
@@ -125,7 +160,7 @@ def _session(config, me, peer, families):
     for family in families:
         prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
         if prefixes:
-            imports.append("\tipv%d {\n\t\timport where net ~ [ %s ];\n\t};" % (family, prefixes))
+            imports.append(_fill(_IMPORT, family=family, prefixes=prefixes))
     return _fill(
         _SESSION,
         name=protocol_name(member.node),

@@ -1,0 +1,164 @@
+"""Restarts that nobody notices: of the agent, of BIRD, of each router in turn. And a router that takes its leave."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from lab.mesh import SOON, agent, clear, has_route, problems, reaches, routed, settled, told, undisturbed, without
+
+LAB = {"nodes": 3, "options": {"poll_interval": "2"}}
+INTERVAL = 0.05  # seconds between two echo requests
+STRAY = 2  # requests that a busy machine may lose without anybody's fault
+
+
+@pytest.fixture(autouse=True)
+def whole(lab):
+    meshed(lab)
+
+
+def meshed(lab):
+    """Wait until every two routers have a session, and a tunnel of their own: a third one carries nothing for them."""
+    settled(lab)
+    pairs = [["r1", "r2"], ["r1", "r3"], ["r2", "r3"]]
+    for router in lab.routers:
+        what = f"{router.name} to know of a tunnel between every two"
+        lab.wait(lambda of=router: of.ubus_call("bgpmesh", "tunnels")["tunnels"] == pairs, SOON, what, 0.2)
+
+
+@contextlib.contextmanager
+def pinging(lab, *pairs):
+    """Pings all the while from LAN to LAN; gives, when it is over, each pair's [sent, received]."""
+    found = {}
+    processes = {}
+    for one, other in pairs:
+        argv = ["ping", "-n", "-q", "-i", str(INTERVAL), "-W", "2", "-I", one.lan, other.lan]
+        processes[one, other] = subprocess.Popen(
+            [*one.enter(), "sh", "-c", 'echo $$; exec "$@"', "ping", *argv], stdout=subprocess.PIPE, text=True
+        )
+    try:
+        yield found
+    finally:
+        for (one, other), process in processes.items():
+            for pid in one.pids("ping"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            text = process.communicate(timeout=SOON)[0]
+            sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", text).groups()
+            found[one.name, other.name] = [int(sent), int(received)]
+
+
+def lost(found):
+    """How many requests each pair has lost; there have been some."""
+    assert all(sent > 1 / INTERVAL for sent, _ in found.values()), found
+    return {pair: sent - received for pair, (sent, received) in found.items()}
+
+
+def announcement(router, number):
+    """What the router's BIRD shows of the route to the LAN of router `number`, in both families."""
+    return "".join(
+        router.bird(f"show route all {prefix}") for prefix in (f"192.168.{number}.0/24", f"fd00:{number}::/64")
+    )
+
+
+def preferences(router, number):
+    return re.findall(r"local_pref: (\d+)", announcement(router, number))
+
+
+def test_a_drained_router_is_the_last_resort_of_its_peers_until_it_is_over(lab):
+    one, two, three = lab.routers
+    with undisturbed(lab):
+        assert one.ubus_call("bgpmesh", "drain") == {
+            "drained": True, "told": ["r2", "r3"], "untold": [], "problem": "",
+        }
+        for router in (two, three):
+            # At once: that they have it is what the answer says.
+            assert preferences(router, 1) == ["0", "0"]
+            assert announcement(router, 1).count("(65535,0)") == 2
+            assert "(65535,0)" not in announcement(router, 5 - router.number)
+        told(lab, one, "drained", "bgpmesh drain off")
+        assert clear(lab, one)["state"] == "converged"
+        # There is no other way, so that traffic still comes.
+        reaches(lab, two, one)
+        done = one.bgpmesh("drain")
+        assert (done.returncode, "2 peers know it" in done.stdout) == (0, True)
+        assert one.bgpmesh("drain", "off").returncode == 0
+        for router in (two, three):
+            lab.wait(lambda to=router: preferences(to, 1) == ["100", "100"], SOON, f"{router.name} to prefer it again")
+            assert "(65535,0)" not in announcement(router, 1)
+        assert problems(one) == []
+
+
+def test_the_agent_restarts_without_anybody_noticing(lab):
+    one, two, three = lab.routers
+    with undisturbed(lab), pinging(lab, (one, two), (three, one)) as found:
+        before = agent(one)
+        one.kill("agent", signal.SIGTERM)
+        lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
+        settled(lab)
+    assert max(lost(found).values()) <= STRAY, found
+
+
+def test_bird_is_killed_and_no_packet_is_lost(lab):
+    one, two, three = lab.routers
+    with undisturbed(lab, but=[one]), pinging(lab, (one, two), (three, one)) as found:
+        (before,) = one.pids("bird")
+        two.set("prefix", "172.23.0.0/24")
+        has_route(lab, one, "172.23.0.0/24")
+        one.kill("bird")
+        assert len(one.routes()) == 3
+        # What is withdrawn meanwhile goes when the next BIRD has heard of it.
+        two.set("prefix", None)
+        lab.wait(lambda: one.pids("bird") not in ([], [before]), SOON, "procd to start it again")
+        settled(lab)
+        routed(lab, one, ["192.168.2.0/24", "192.168.3.0/24"])
+    assert max(lost(found).values()) <= STRAY, found
+
+
+def test_the_routes_of_a_bird_that_does_not_come_back_go_in_the_end(lab):
+    one, two = lab.router(1), lab.router(2)
+    with without(one, "/usr/sbin/bird"):
+        one.kill("bird")
+        assert len(one.routes()) == 2
+        routed(lab, one, [])
+        routed(lab, one, [], 6)
+        has_route(lab, two, "192.168.1.0/24", gone=True)
+        told(lab, one, "bird_down")
+    settled(lab)
+    reaches(lab, one, two)
+
+
+def restart(lab, router):
+    """As `service bgpmesh restart` does it: drains, stops the agent, bird and tincd in turn, and starts the agent."""
+    assert router.ubus_call("bgpmesh", "drain")["untold"] == []
+    for service, instance, program in (
+        ("bgpmesh", "agent", "agent"), ("bgpmesh-bird", "bird", "bird"), ("bgpmesh-tinc", "tincd", "tincd"),
+    ):
+        router.ubus_call("service", "delete", {"name": service, "instance": instance})
+        lab.wait(lambda name=program: not router.pids(name), SOON, f"{program} to end")
+    router.ubus_call("service", "set", {"name": "bgpmesh", **router.service()})
+
+
+def test_a_restart_of_each_router_in_turn_costs_the_others_nothing(lab):
+    for router in lab.routers:
+        one, two = [other for other in lab.routers if other is not router]
+        with undisturbed(lab, but=[router]), pinging(lab, (one, two), (two, one)) as found:
+            restart(lab, router)
+            meshed(lab)
+        assert max(lost(found).values()) <= STRAY, (router.name, found)
+        assert json.dumps(problems(router)) == "[]"
+
+
+def test_peers_that_cannot_be_told_are_named(lab):
+    one, two = lab.router(1), lab.router(2)
+    two.link_down()
+    try:
+        answer = one.ubus_call("bgpmesh", "drain")
+        assert (answer["told"], answer["untold"]) == (["r3"], ["r2"])
+    finally:
+        two.link_up()
+        one.ubus_call("bgpmesh", "undrain")
