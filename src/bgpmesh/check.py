@@ -4,15 +4,13 @@ It asks the system itself, not the agent, wherever it can: it must help when the
 """
 
 import json
-import time
 
 from . import address, compat, config, discovery, disk, etcd, ubus
+from . import clock as system_clock
 from .etcd import other
 from .options import CONFIG
 from .plan import BIRD_CONF
 from .ubus import UbusError
-
-_BUILT = 1767225600  # 2026-01-01: no router's clock is right before this
 
 
 class Bad(Exception):
@@ -21,6 +19,12 @@ class Bad(Exception):
     def __init__(self, text, remedy):
         super().__init__(text)
         self.remedy = remedy
+
+
+_RIGHTS = (
+    "see options 'etcd_user' and 'etcd_password'; `bgpmesh etcd-role` prints the commands that make a user with the "
+    "rights of this router"
+)
 
 
 async def run(as_json=False):
@@ -72,10 +76,13 @@ async def configuration(_):
 
 async def clock(_):
     """The system's clock: TLS and logs need it, the mesh itself does not."""
-    now = time.time()
-    if now < _BUILT:
-        raise Bad("the clock is years behind", "service sysntpd restart, and see that an NTP server is reachable")
-    return "%04d-%02d-%02d %02d:%02d UTC" % tuple(time.gmtime(now)[:5])
+    if system_clock.is_wrong():
+        raise Bad(
+            "it shows %s, which is before this package was made" % system_clock.shown(),
+            "service sysntpd restart, and see that an NTP server is reachable; until then no certificate of an etcd "
+            "server is valid, and the agent goes on once the time is set",
+        )
+    return system_clock.shown()
 
 
 async def dns(options):
@@ -117,9 +124,9 @@ async def registry(options):
     if not rows:
         remedy = "see that etcd runs there and its port is open to this router"
         if failure.kind in ("auth", "permission"):
-            remedy = "see options 'etcd_user' and 'etcd_password', and the user's role in etcd"
+            remedy = _RIGHTS
         elif failure.kind == "tls":
-            remedy = "see option 'ca_file', and the clock"
+            remedy = "see options 'ca_file', 'cert_file' and 'key_file', and the clock above"
         raise Bad(str(failure), remedy)
     return "; ".join(rows) + ("; but %s" % failure if failure else "")
 
@@ -152,11 +159,12 @@ async def auth(options):
         await view.try_rights()
     except etcd.EtcdError as error:
         if error.kind in ("auth", "permission"):
-            raise Bad(str(error), "see options 'etcd_user' and 'etcd_password', and the user's role in etcd")
+            raise Bad(str(error), _RIGHTS)
         raise Bad(str(error), "mend the layer etcd first")
     finally:
         view.close()
-    return "may write its record%s" % (", as user '%s'" % options.etcd_user if options.etcd_user else "")
+    user = ", as user '%s'" % options.etcd_user if options.etcd_user else ""
+    return "may read the mesh and write its own part" + user
 
 
 async def agent(_):

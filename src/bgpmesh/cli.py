@@ -1,4 +1,4 @@
-"""The command line: `bgpmesh run|status|peers|check|sync|drain|leave`.
+"""The command line: `bgpmesh COMMAND`, with the commands in USAGE.
 
 Exit status: 0 fine, 1 failed, 2 wrong usage; of `status`: 0 converged, 3 not running, 4 anything else.
 """
@@ -19,6 +19,7 @@ USAGE = """usage: bgpmesh COMMAND
   sync          ask the registry now instead of at the next interval
   drain [off]   have the others route around this one where they can
   leave         take this router out of the mesh
+  etcd-role [NODE]  print commands that make an etcd user for a router
   --version     print the version
 """
 
@@ -43,8 +44,26 @@ def main(arguments):
         from . import check
 
         return asyncio.run(check.run(as_json))
+    if command == "etcd-role" and len(arguments) < 3:
+        return _print_role(arguments[1:])
     sys.stderr.write(USAGE)
     return 2
+
+
+def _print_role(names):
+    from . import config, disk, options
+    from .etcd import role
+
+    try:
+        name = names[0] if names else (disk.read("/proc/sys/kernel/hostname") or "").strip()
+        # A router's own options say what comes before the mesh's keys; elsewhere nothing does.
+        ours = config.load(disk.read(options.CONFIG) or "config mesh 'main'", name)
+        node = config.parse_node(name) if names else ours.node
+    except (config.ConfigError, OSError, ValueError) as error:
+        sys.stderr.write("%s\n" % error)
+        return 1
+    print(role.commands(node, ours.etcd_prefix))
+    return 0
 
 
 def _report(text):

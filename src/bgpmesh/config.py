@@ -193,7 +193,8 @@ def _path(text):
     return _line(text)
 
 
-def _node(text):
+def parse_node(text):
+    """The name of a node in a text; raises ValueError."""
     name = text.replace("-", "_").replace(".", "_")
     if not records.is_name(name):
         raise ValueError("not 1 to 63 letters, digits or _ (- and . become _)")
@@ -283,7 +284,7 @@ OPTIONS = (
     ("cert_file", None, _path, "client certificate for etcd"),
     ("key_file", None, _path, "the client certificate's key"),
     ("poll_interval", "10", _number(1, 3600), "seconds between polls"),
-    ("node", None, _node, "this member's name; the host name when empty"),
+    ("node", None, parse_node, "this member's name; the host name when empty"),
     (
         "network",
         "10.0.0.0/24",

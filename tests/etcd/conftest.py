@@ -126,7 +126,7 @@ class Server:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, data), timeout=timeout) as answer:
             return json.load(answer)
 
-    def ctl(self, *arguments, check=True):
+    def ctl(self, *arguments, check=True, input=None):
         """Runs etcdctl on it."""
         argv = [Path(self.binary).with_name("etcdctl"), "--endpoints", self.url]
         if self.certificates:
@@ -136,6 +136,7 @@ class Server:
             [*argv, *arguments],
             env={**os.environ, "ETCDCTL_API": "3"},
             check=check,
+            input=input,
             capture_output=True,
             text=True,
         )
@@ -270,12 +271,28 @@ def server(make_server):
     return make_server().start()
 
 
+CA_CONFIGURATION = """
+[ca]
+default_ca = here
+[here]
+database = index.txt
+serial = serial.txt
+unique_subject = no
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+organizationName = optional
+commonName = optional
+"""
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     """A folder with ca.pem, other-ca.pem and pairs .pem/.key.
 
-    server (for 127.0.0.1), elsewhere (another address), expired (for 127.0.0.1, until yesterday),
-    client (without a common name), named (with one).
+    server (for 127.0.0.1), elsewhere (another address), expired (for 127.0.0.1, until 2020), early (from 2080 on);
+    client (without a common name), named (with one), expired-client, early-client, stranger (of other-ca).
     """
     folder = tmp_path_factory.mktemp("certificates")
     curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
@@ -283,19 +300,28 @@ def certificates(tmp_path_factory):
     def openssl(command):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
 
-    def issue(name, subject, extensions, days=2):
+    (folder / "ca.cnf").write_text(CA_CONFIGURATION)
+    (folder / "index.txt").touch()
+
+    def issue(name, subject, extensions, since="20200101", until="20800101", ca="ca"):
         (folder / f"{name}.ext").write_text(extensions)
         openssl(f"req {curve} -subj {subject} -keyout {name}.key -out {name}.csr")
         openssl(
-            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile {name}.ext "
-            f"-out {name}.pem -days {days}"
+            f"ca -batch -notext -config ca.cnf -create_serial -cert {ca}.pem -keyfile {ca}.key -in {name}.csr "
+            f"-extfile {name}.ext -startdate {since}000000Z -enddate {until}000000Z -out {name}.pem"
         )
 
     for name in ("ca", "other-ca"):
         openssl(f"req -x509 {curve} -subj /CN=test-{name} -days 2 -keyout {name}.key -out {name}.pem")
-    issue("server", "/O=etcd", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-    issue("elsewhere", "/O=etcd", "subjectAltName=IP:192.0.2.1\nextendedKeyUsage=serverAuth\n")
-    issue("expired", "/O=etcd", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n", days=-1)
-    issue("client", "/O=mesh", "extendedKeyUsage=clientAuth\n")
-    issue("named", "/CN=router", "extendedKeyUsage=clientAuth\n")
+    here, client = "subjectAltName=IP:127.0.0.1\n", "extendedKeyUsage=clientAuth\n"
+    serves = "extendedKeyUsage=serverAuth\n"
+    issue("server", "/O=etcd", here + "extendedKeyUsage=serverAuth,clientAuth\n")
+    issue("elsewhere", "/O=etcd", "subjectAltName=IP:192.0.2.1\n" + serves)
+    issue("expired", "/O=etcd", here + serves, until="20200201")
+    issue("early", "/O=etcd", here + serves, since="20790101")
+    issue("client", "/O=mesh", client)
+    issue("named", "/CN=router", client)
+    issue("expired-client", "/O=mesh", client, until="20200201")
+    issue("early-client", "/O=mesh", client, since="20790101")
+    issue("stranger", "/O=mesh", client, ca="other-ca")
     return folder

@@ -3,7 +3,7 @@ import json
 from fake_http import run
 from test_status import running
 
-from bgpmesh import VERSION, cli, compat, status, ubus
+from bgpmesh import VERSION, cli, compat, disk, status, ubus
 from bgpmesh.ubus import UbusError
 
 
@@ -94,7 +94,7 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "drain [off]", "leave", "--version"):
+    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "drain", "leave", "etcd-role", "--version"):
         assert "\n  " + command in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
@@ -182,3 +182,20 @@ def test_sync_and_leave_say_what_happened():
     assert code == 0 and "left the mesh" in out
     answer = {"left": False, "problem": "nobody answers"}
     assert ran("leave", answer=answer) == (1, "", "bgpmesh: still a member: nobody answers\n")
+
+
+def test_etcd_role_prints_commands_for_a_node_and_refuses_what_is_no_name():
+    before, disk.read = disk.read, lambda path: None if path.startswith("/etc") else "north-1\n"
+    try:
+        code, out, err = ran("etcd-role")
+        assert (code, err) == (0, "")
+        assert "\netcdctl role grant-permission bgpmesh-north_1 readwrite '/peers/north_1'\n" in out
+        code, out, err = ran("etcd-role", "south.example")
+        assert code == 0 and "etcdctl user grant-role south_example bgpmesh-south_example\n" in out
+        code, out, err = ran("etcd-role", "a; reboot")
+        assert (code, out) == (1, "") and "'a; reboot'" in err
+        disk.read = lambda path: 'config mesh main\n option etcd_prefix "/it\'s"\n option node south'
+        assert "readwrite '/it'\\''s/alive/south'\n" in ran("etcd-role")[1]
+    finally:
+        disk.read = before
+    assert ran("etcd-role", "a", "b")[0] == 2

@@ -1,6 +1,7 @@
 from fake_etcd import Etcd
 from fake_http import CLOSE, HANG, Server, answer, run
 
+from bgpmesh.etcd import registry
 from bgpmesh.etcd.registry import Registry
 from bgpmesh.etcd.v3 import Client, EtcdError
 
@@ -662,3 +663,80 @@ def test_an_owner_that_is_no_name_is_kept_as_data():
         return registry.claims
 
     assert on(store, steps) == {"10.0.0.1": "\\xff", "10.0.0.2": ""}
+
+
+def test_pages_that_lead_nowhere_are_an_error_and_no_endless_search():
+    head = b'{"header":{"cluster_id":"77","revision":"12","raft_term":"2"},"responses":[{"response_range":'
+    key = b'{"key":"L3QvYWxpdmUvYQ==","create_revision":"4","mod_revision":"5"}'  # /t/alive/a: before /t/peers/
+    pages = (b'{"more":true,"count":"9"}', b'{"more":true,"kvs":[' + key + b"]}", b'{"count":1e999}')
+
+    async def steps(alfa):
+        for page in pages:
+            store.raw = [answer(head + page + b'},{"response_range":{}},{"response_range":{}}]}')] * 2
+            assert await failure(alfa.poll()) == "protocol"
+            assert len(store.raw) == 1
+        store.raw = []
+        await alfa.poll()
+        assert agrees(alfa, store)
+
+    store = filled()
+    on(store, steps)
+
+
+def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
+    before = registry._MOST
+    registry._MOST = 60
+
+    async def steps(alfa):
+        await alfa.poll()
+        for number in range(100):
+            store.put("/t/alive/%d" % number)
+        assert await failure(alfa.poll()) == "limit"
+        assert len(alfa.alive) < 100
+        for number in range(100):
+            store.delete("/t/alive/%d" % number)
+        await alfa.poll()
+        assert agrees(alfa, store)
+
+    store = filled()
+    try:
+        on(store, steps)
+    finally:
+        registry._MOST = before
+
+
+def test_each_right_that_is_missing_is_named():
+    def denied(*words):
+        """What try_rights() says where etcd denies requests with these keys, base64."""
+
+        async def steps(alfa):
+            def respond(request):
+                for word in words:
+                    if word in request.partition(b"\r\n\r\n")[2]:
+                        return store._refusal(403, "etcdserver: permission denied")
+                return store.respond(request)
+
+            server = await Server(respond).start()
+            one = Registry(Client(["http://127.0.0.1:%d" % server.port]), "/t", "alfa", 30)
+            try:
+                await one.try_rights()
+                return None
+            except EtcdError as error:
+                assert error.kind == "permission" and "`bgpmesh etcd-role`" in str(error)
+                return str(error).partition("may not ")[2].partition(":")[0]
+            finally:
+                one.close()
+                server.stop()
+
+        store = filled()
+        kept = dict(store.keys)
+        said = on(store, steps)
+        assert store.keys == kept
+        return said
+
+    peers, alive, claims = b"L3QvcGVlcnMv", b"L3QvYWxpdmUv", b"L3QvY2xhaW1zLw=="
+    assert denied() is None
+    assert denied(peers + b"YWxmYQ==") == "write /t/peers/alfa"
+    assert denied(alive) == "read /t/alive/* nor write /t/alive/alfa"
+    assert denied(b"delete_range") == "write /t/claims/*"
+    assert denied(claims, peers + b'"') == "read /t/peers/*, /t/claims/* nor write /t/claims/*"

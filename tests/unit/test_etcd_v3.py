@@ -97,7 +97,8 @@ def test_errors_say_what_to_do():
     )
     assert refused(403, "etcdserver: permission denied") == (
         "permission",
-        "etcd at URL: user 'None' has no permission for /peers/alfa: grant its role that",
+        "etcd at URL: user 'None' has no permission for /peers/alfa: "
+        "`bgpmesh etcd-role` prints the commands that grant it",
     )
     assert refused(503, "etcdserver: no leader") == (
         "leader",

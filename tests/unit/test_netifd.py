@@ -97,3 +97,10 @@ def test_netifd_is_asked_over_ubus():
     bus = Bus()
     assert run(netifd.prefixes(bus, ["lan"])) == prefixes("192.168.7.0/24", "2001:db8:7::/64", "fd00:7::/60")
     assert bus.called == ("network.interface", "dump")
+
+
+def test_what_is_no_list_of_tables_is_passed_over():
+    for nonsense in (False, "lan", 7, {"address": "192.168.7.1"}, [7, "x", None, []]):
+        assert netifd.from_dump({"interface": nonsense}, ("lan",)) == []
+        assert found(interface("lan", ipv4_address=nonsense)) == []
+    assert found(interface("lan", ipv4_address=[address(7, 24), address([], "24"), address("192.168.7.1", None)])) == []

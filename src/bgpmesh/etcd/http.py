@@ -11,12 +11,6 @@ _EPIPE = 32
 _GONE = (errno.ECONNRESET, errno.ECONNABORTED, _EPIPE)
 _NETWORK = _GONE + (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH)
 
-_MBEDTLS = {  # what MicroPython gives as numbers
-    -0x7280: "the server closed the connection; does it speak TLS?",
-    -0x7200: "the server does not speak TLS",
-    -0x7780: "the server refused it; it may want a client certificate",
-}
-
 
 class HttpError(Exception):
     """A request that got no whole answer.
@@ -130,16 +124,26 @@ class Connection:
                 return None
             raise HttpError("closed", "%s closed the connection without an answer" % self.name)
         except (OSError, ValueError) as error:
-            if self._context and not (isinstance(error, OSError) and error.errno in _NETWORK):
-                raise HttpError("tls", "TLS with %s failed: %s" % (self.name, reason(error)))
-            if reused and not self._heard and getattr(error, "errno", 0) in _GONE:
+            if reused and not self._heard and (self._context or getattr(error, "errno", 0) in _GONE):
                 return None
+            if self._context and not self._is_network(error):
+                from .tls import explain
+
+                raise HttpError("tls", "TLS with %s failed: %s" % (self.name, explain(error)))
             raise HttpError("closed", "the connection to %s broke: %s" % (self.name, reason(error)))
         except MemoryError:
             raise HttpError("limit", "%s answered with more than there is memory for" % self.name)
         finally:
             if not whole:
                 self.close()
+
+    def _is_network(self, error):
+        """Whether an error of a connection over TLS is none of TLS.
+
+        A server that refuses a client's certificate may have closed before what it says of it is read.
+        """
+        number = error.errno if isinstance(error, OSError) else 0
+        return number in _NETWORK and (self._heard or number not in _GONE)
 
     async def _send_and_read(self, request):
         version, status, fields = await self._begin(request)
@@ -267,7 +271,4 @@ def _is_chunked(fields):
 
 def reason(error):
     """What an error says, in one line."""
-    said = error.args[-1] if error.args else error
-    if isinstance(said, int):
-        said = _MBEDTLS.get(said, "mbedtls error -0x%x" % -said if said < 0 else error)
-    return " ".join(str(said).split())
+    return " ".join(str(error.args[-1] if error.args else error).split())

@@ -245,7 +245,9 @@ class Endpoint(PythonEtcd):
                 text += "; where it has lost its cluster's majority, it takes longer to say so"
             return EtcdError("timeout", text)
         if isinstance(error, urllib3.exceptions.SSLError):
-            return EtcdError("tls", "TLS with %s failed: %s" % (self.name, reason(error)))
+            from .tls import explain
+
+            return EtcdError("tls", "TLS with %s failed: %s" % (self.name, explain(error)))
         cause = error.args[-1] if error.args else error
         if isinstance(cause, ConnectionResetError):  # http.client's RemoteDisconnected, too
             text = "%s closed the connection without an answer" % self.name

@@ -6,20 +6,21 @@ the node keeps, and claims/<address> the name of the node that owns the address.
 
 from .. import compat
 from ..records import MAX_LENGTH, Entry
-from .v3 import EtcdError, decode, encode
+from .v3 import GRANT, EtcdError, decode, encode
 
 _PEERS, _ALIVE, _CLAIMS = _ALL = (0, 1, 2)
 _PAGE = 16  # keys of a table in one answer: what bounds its size
+_MOST = 8192  # keys in one poll: what bounds the memory they take, and the time
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
-_NEVER = 1 << 62  # a revision that no store comes to
 MALFORMED = (
     KeyError,
     IndexError,
     ValueError,
     TypeError,
     AttributeError,
+    OverflowError,  # of int(1e999), which JSON can hold
 )  # what taking an answer apart may raise
 
 
@@ -70,7 +71,12 @@ class View:
     async def poll(self):
         """Brings the view up to date; whether anything in it changed."""
         try:
-            await self._poll()
+            try:
+                await self._poll()
+            except EtcdError as error:
+                if error.kind == "permission":
+                    await self.try_rights()  # which of them it is
+                raise
         except EtcdError as error:
             self.failures += 1
             self.error = str(error)
@@ -171,6 +177,7 @@ class Registry(View):
         bare = names
         revision = 0
         counts = {}
+        total = 0
         seen = [set(), set(), set()]
         while pending:
             asked = pending if limit > 1 else pending[:1]
@@ -185,11 +192,15 @@ class Registry(View):
             try:
                 revision = revision or self._check(answer["header"])
                 pending = pending[len(asked) :]
-                for place, (table, _) in enumerate(asked):
+                for place, (table, key) in enumerate(asked):
+                    key = key.encode() if isinstance(key, str) else key
                     part = answer["responses"][place]["response_range"]
                     counts.setdefault(table, int(part.get("count", 0)))
                     for item in part.get("kvs", ()):
-                        key = decode(item["key"])
+                        total += 1
+                        before, key = key, decode(item["key"])
+                        if not before <= key:  # it would never end
+                            raise ValueError
                         name = as_name(key[len(self._prefixes[table].encode()) :])
                         if not since:
                             seen[table].add(name)
@@ -197,9 +208,14 @@ class Registry(View):
                         if names or not bare or int(item["mod_revision"]) <= revision:
                             self._take_item(table, name, item, names, bare)
                     if part.get("more"):
+                        if not part.get("kvs"):
+                            raise ValueError
                         pending.append((table, key + b"\0"))
             except MALFORMED:
                 raise self._odd()
+            if total > _MOST:
+                many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"
+                raise EtcdError("limit", many % (self.endpoint, _MOST, ", ".join(self._prefixes)))
             bare = names
         if not since:
             for table in tables:
@@ -315,15 +331,28 @@ class Registry(View):
         await self._client.watch(spans, self.revision + 1, ring)
 
     async def try_rights(self):
-        """Raises EtcdError where this node may not write what it has to; writes nothing.
+        """Raises EtcdError with what this node may not read or write and has to; writes nothing.
 
-        A transaction whose condition never holds: etcd looks at the rights of all that is in it.
+        By what a transaction would do if it failed, which one without a condition does not: etcd looks at the
+        rights of all that is in it.
         """
+        spans = [(prefix, {"key": encode(prefix), "range_end": encode(prefix[:-1] + "0")}) for prefix in self._prefixes]
+        tries = [("read", prefix + "*", {"request_range": dict(span, limit=1)}) for prefix, span in spans]
         for table in (_PEERS, _ALIVE):
             key = self._key(table, self._node)
-            never = {"key": encode(key), "target": "CREATE", "result": "EQUAL", "create_revision": _NEVER}
-            put = {"request_put": {"key": encode(key), "value": ""}}
-            await self._txn([never], [put], [], key)
+            tries.append(("write", key, {"request_put": {"key": encode(key), "value": ""}}))
+        tries.append(("write", spans[_CLAIMS][0] + "*", {"request_delete_range": spans[_CLAIMS][1]}))
+        missing = {}
+        for verb, what, operation in tries:
+            try:
+                await self._txn([], [], [operation], what)
+            except EtcdError as error:
+                if error.kind != "permission":
+                    raise
+                missing.setdefault(verb, []).append(what)
+        if missing:
+            said = " nor ".join(["%s %s" % (verb, ", ".join(missing[verb])) for verb in sorted(missing)])
+            raise EtcdError("permission", "%s: its user may not %s: %s" % (self.endpoint, said, GRANT))
 
     async def leave(self):
         """Takes this node out of the registry: its record, claims and sign of life."""

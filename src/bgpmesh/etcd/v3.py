@@ -12,6 +12,7 @@ from .. import compat
 from .http import Connection, HttpError
 
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+GRANT = "`bgpmesh etcd-role` prints the commands that grant it"
 # What another member of the cluster may do better.
 _ELSEWHERE = ("refused", "unreachable", "timeout", "closed", "tls", "protocol", "leader", "server")
 
@@ -78,6 +79,8 @@ class Cluster:
                 try:
                     return await attempt(deadline)
                 except EtcdError as error:
+                    if error.kind in ("tls", "closed"):
+                        self._context = None  # the files may have been renewed since they were read
                     if error.kind not in _ELSEWHERE:
                         raise
                     failures.append(error)
@@ -96,10 +99,10 @@ class Cluster:
             try:
                 self._context = compat.tls_context(*self._files)
             except (OSError, ValueError) as error:
-                raise EtcdError(
-                    "tls",
-                    "certificates for %s (%s): %s" % (self.endpoint, ", ".join(filter(None, self._files)), error),
-                )
+                from .tls import explain
+
+                files = ", ".join([file for file in self._files if file])
+                raise EtcdError("tls", "certificates for %s (%s): %s" % (self.endpoint, files, explain(error)))
         return self._context if self.endpoint.startswith("https:") else None
 
     def _connect(self):
@@ -211,7 +214,7 @@ class Client(Cluster):
         if "permission denied" in text:
             return EtcdError(
                 "permission",
-                "%s: user '%s' has no permission for %s: grant its role that" % (where, self._user, subject or path),
+                "%s: user '%s' has no permission for %s: %s" % (where, self._user, subject or path, GRANT),
             )
         if "user name is empty" in text and not self._user:
             return EtcdError("auth", "%s asks for a user: set 'etcd_user' and 'etcd_password'" % where)
@@ -229,7 +232,9 @@ class Client(Cluster):
             return EtcdError("tls", "%s expects TLS: write https:// before its name" % where)
         if body.startswith(b"CommonName"):
             return EtcdError(
-                "tls", "%s refuses certificates with a common name: 'cert_file' must be one without" % where
+                "tls",
+                "%s refuses certificates with a common name (CN): 'cert_file' must be one whose subject has none, such "
+                "as /O=bgpmesh; users are told apart by 'etcd_user'" % where,
             )
         if not text or text == "Not Found":
             shown = body[:60].decode() if _is_text(body[:60]) else repr(body[:60])

@@ -1,0 +1,25 @@
+"""The system's clock. TLS needs it to judge certificates; nothing else of the mesh depends on it."""
+
+import os
+import time
+
+_RELEASED = 1767225600  # 2026-01-01: no router's clock is right before this
+
+
+def built():
+    """When this package was made, in seconds since 1970: a clock that shows an earlier time is wrong."""
+    try:
+        made = os.stat(__file__)[8]
+    except OSError:
+        made = 0
+    return max(_RELEASED, made)
+
+
+def is_wrong():
+    """Whether the clock is surely behind: on a router without a battery for it, until NTP has set it."""
+    return time.time() < built()
+
+
+def shown():
+    """What the clock shows, to the minute."""
+    return "%04d-%02d-%02d %02d:%02d UTC" % tuple(time.gmtime(time.time())[:5])

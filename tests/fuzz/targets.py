@@ -1,0 +1,344 @@
+"""What is fuzzed: a function for each thing that the agent reads from outside. Runs on both runtimes.
+
+Each takes bytes and returns where they were understood or refused as their readers expect it. It raises where
+the agent would have met an exception that it is not prepared for, or kept more than its bounds allow.
+"""
+
+import json
+
+from example import ED25519, RSA, SECRET, Thing, options
+from fake_registry import Registry, Store
+
+from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, records, status, uci
+from bgpmesh.bird import control as bird
+from bgpmesh.bird import render as bird_render
+from bgpmesh.discovery import _servers
+from bgpmesh.etcd import registry, v3
+from bgpmesh.etcd.http import Connection, HttpError
+from bgpmesh.problems import Problems
+from bgpmesh.roster import Seat
+from bgpmesh.stream import Stream
+from bgpmesh.tinc import control as tinc
+from bgpmesh.tinc import render as tinc_render
+from bgpmesh.ubus import blob, client
+
+CONFIGS = (
+    options(),
+    options("option network6 'fd00:99::/64'", "option network '10.0.0.0/8'", "option etcd_prefix '/mesh'"),
+    options("option secret '%s'" % SECRET),
+)
+_LIMIT = 4096  # bytes of an answer that the client of the fuzzed server takes
+_SEPARATOR = b"\n\n"  # between the answers of one input
+
+
+class Pieces(Stream):
+    """A stream that brings these bytes, `size` at a time, and then ends."""
+
+    def __init__(self, data, size):
+        self._buffer = b""
+        self._at = 0
+        self._data = data
+        self._size = size
+
+    async def read_some(self, size=4096):
+        if self._at < len(self._buffer):
+            return self._rest()
+        data = self._data[: self._size]
+        self._data = self._data[self._size :]
+        return data
+
+    async def write(self, data):
+        pass
+
+    def close(self):
+        pass
+
+
+def done(coroutine):
+    """What a coroutine returns that never has to wait: no loop is needed, which saves most of the time."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
+def text_of(data):
+    """The bytes as text, whatever they are."""
+    try:
+        return data.decode()
+    except UnicodeError:
+        return "".join([chr(byte) for byte in data])
+
+
+def plain(text):
+    """Fails where a line of a message could be taken for two, or is longer than a log bears."""
+    assert text and "\n" not in text and len(text) < 1000, text
+
+
+# -- etcd
+
+
+def http(data):
+    """An answer of HTTP: understood in the same way whatever pieces it comes in."""
+    results = []
+    for size in (1, 4096):
+        connection = Connection("192.0.2.1", 2379, None, _LIMIT)
+        connection._stream = Pieces(data, size)
+        try:
+            code, body = done(connection._send_and_read(b""))
+            assert 200 <= code <= 999 and len(body) <= _LIMIT
+            results.append((code, body))
+        except HttpError as error:
+            plain(str(error))
+            results.append(error.kind)
+        except EOFError:
+            results.append(None)
+    # What is too long may be seen sooner where more of it comes at once.
+    assert results[0] == results[1] or "limit" in results, results
+
+
+class _Answers:
+    """A connection whose server gives these answers one after the other, and then is gone."""
+
+    def __init__(self, answers):
+        self._answers = answers
+
+    async def post(self, path, body, headers="", timeout=5):
+        if not self._answers:
+            raise HttpError("closed", "it is gone")
+        answer = self._answers.pop(0)
+        code = {b"!": 400, b"?": 401, b"#": 503, b"%": 403}.get(answer[:1])
+        return (code, answer[1:]) if code else (200, answer)
+
+    def close(self):
+        pass
+
+
+def gateway(data):
+    """The answers of etcd's JSON gateway to all that a registry asks."""
+    connection = _Answers(data.split(_SEPARATOR)[:40])
+    etcd = v3.Client(["http://192.0.2.1:2379"], "router", "password")
+    etcd._token = ""
+    etcd._connect = lambda: connection
+    view = registry.Registry(etcd, "", "alfa", 30)
+    asked = (
+        view.poll,
+        view.keep_alive,
+        view.poll,
+        lambda: view.claim("10.0.0.1"),
+        lambda: view.put_record("{}"),
+        lambda: view.steal("10.0.0.2", "bravo"),
+        view.try_rights,
+        view.poll,
+        lambda: view.release("10.0.0.1"),
+        view.keep_alive,
+        view.leave,
+    )
+    for ask in asked:
+        try:
+            done(ask())
+        except v3.EtcdError as error:
+            assert str(error)
+        with_all_texts(view)
+
+
+def with_all_texts(view):
+    """Fails where the view holds what no reader of it is prepared for."""
+    for node in view.members:
+        entry = view.members[node]
+        assert isinstance(node, str) and len(node) <= 4 * 255
+        assert entry.text is None or isinstance(entry.text, str) and len(entry.text) <= records.MAX_LENGTH
+        assert isinstance(entry.created, int) and isinstance(entry.modified, int)
+    assert all([isinstance(name, str) for name in view.alive])
+    assert all([isinstance(view.claims[ip], (str, type(None))) for ip in view.claims])
+
+
+# -- members
+
+
+def record(data):
+    """A member record, signed where the network has a secret, as far as the files that it brings a line into."""
+    node, _, text = text_of(data[1:]).partition("\n")
+    options = CONFIGS[data[0] % len(CONFIGS)] if data else CONFIGS[0]
+    key = "/peers/" + node
+    if options.secret and text.endswith("}"):
+        try:
+            text = text[:-1] + records._SIGNATURE + records._sign(text, key, options.secret) + '"}'
+        except UnicodeError:
+            pass  # a lone surrogate, which no UTF-8 gives
+    try:
+        member = records.decode(node, text, options, key, 1)
+    except records.RecordError as error:
+        return plain(str(error))
+    assert records.is_name(member.node) and len(member.prefixes) <= records.MAX_PREFIXES
+    again = records.encode(member, key, options.secret)
+    assert records.encode(records.decode(node, again, options, key, 1), key, options.secret) == again
+    me = records.Member("me_", "10.0.0.200", None, None, ED25519[0], None, 65000, "10.0.0.200", [], 1, "0")
+    if options.network6:
+        me.ip6 = "fd00:99::c8"
+    rendered = tinc_render.host(member) + "".join(bird_render.conf(options, me, [], [Seat(member, member.prefixes)]))
+    for char in rendered:
+        assert char in "\n\t" or " " <= char < "\x7f", char
+
+
+def members(data):
+    """The cache file, as the agent starts from it."""
+    before = disk.read
+    disk.read = lambda path: _file(data)
+    try:
+        keys = Thing(rsa=RSA[0], ed25519=ED25519[0])
+        found = Problems(plain)
+        view = membership.Membership(CONFIGS[0], keys, Registry(Store(), "alfa"), found, plain)
+        view.load()
+    finally:
+        disk.read = before
+    assert len(view.others) <= data.count(b"\n") + 1
+    if view.me:
+        records.encode(view.me)
+
+
+def _file(data):
+    """What disk.read gives, or raises."""
+    return data.decode()
+
+
+# -- the router's other programs
+
+
+def frames(data):
+    """What comes over ubus' socket."""
+    report = []
+    bus = client.Bus("/nowhere", report.append)
+    bus.listen("bgpmesh.*", lambda name, values: report.append(name))
+    bus.subscribe("network.interface", lambda name, values: report.append(name))
+    bus._mine = {1: bus._listener, 2: bus._objects[0]}
+    bus._listener.id, bus._objects[0].id = 1, 2
+    answer = bus._waiting[1] = client._Answer(None)
+    connection = Pieces(data, 4096)
+    try:
+        while True:
+            bus._dispatch(*done(client._read_frame(connection)))
+    except (EOFError, blob.BlobError):
+        pass
+    for attributes in answer.data:
+        try:
+            values = blob.decode_table(attributes.get(blob.ATTR_DATA, b""))
+        except blob.BlobError:
+            continue
+        try:
+            again = blob.encode_table(values)
+        except blob.BlobError:
+            continue  # text with a NUL: ubus has none, and nothing of ours passes it on
+        assert len(again) <= 4 * len(data)
+    for line in report:
+        assert isinstance(line, str) and len(line) < 400 + len(data)
+    assert bus._outbox_size <= client._OUTBOX
+
+
+def interfaces(data):
+    """netifd's dump and umdns' answer; as JSON here, which has the same values as ubus."""
+    try:
+        values = json.loads(text_of(data))
+    except (ValueError, RuntimeError):
+        return
+    if not isinstance(values, dict):
+        return
+    for prefix in netifd.from_dump(values, ["lan", "guest"]):
+        assert 0 < prefix.length < 128
+    for secret in (None, SECRET):
+        seen = lan.sightings(values, secret)
+        for node in seen:
+            for server in _servers(seen[node].etcd):
+                config.server_text(server)
+
+
+def bird_reply(data):
+    """BIRD's answers."""
+    try:
+        whole = done(bird._read_reply(Pieces(data, 4096)))
+        reply = bird.parse_reply(whole)
+        learned, total = bird.parse_learned(whole, 3)
+    except (ValueError, EOFError):
+        return
+    assert reply and len(learned) <= 3 and total >= len(learned)
+    sessions = bird.parse_protocols(reply)
+    for name in sessions:
+        age = status._age(sessions[name].since)
+        assert age is None or age >= 0
+    counts = bird.parse_routes(reply)
+    assert all([counts[name] >= 0 for name in counts])
+
+
+def tinc_reply(data):
+    """What tincd 1.1 answers, and what 1.0 writes into its log."""
+    text = text_of(data)
+    try:
+        tinc.parse_nodes(text.split("\n"))
+    except tinc.TincError as error:
+        assert len(str(error)) < 200
+    tinc.pairs([line.split(" ", 4)[2:4] for line in text.split("\n")])
+    nodes, edges, rest = tinc.parse_log(text)
+    assert all([len(pair) == 2 for pair in tinc.pairs(edges)])
+    assert len(rest) <= text.count("\n") + 1
+
+
+def echo(data):
+    """A packet of ICMP; the kernel gives none without its first byte."""
+    if data:
+        found = latency.reply(data)
+        assert found is None or len(found[2].split(".")) == 4
+
+
+def uci_file(data):
+    """The options, as a text of UCI."""
+    text = text_of(data)
+    try:
+        config.load(text, "alfa")
+    except config.ConfigError as error:
+        assert str(error)
+    except uci.UciError as error:
+        assert 1 <= error.line <= text.count("\n") + 1
+
+
+def request(data):
+    """What is sent to option `http`."""
+
+    class Reply(Pieces):
+        async def write(self, data):
+            sent.append(bytes(data))
+
+    sent = []
+    synced = []
+    agent = Thing(config=CONFIGS[0], sync=lambda: synced.append(True))
+    agent.config.http_token = "token of eighteen"
+    before = exporter.exposition, exporter.status
+    exporter.exposition = _nothing
+    exporter.status = Thing(status=lambda agent: {}, peers=_nothing)
+    try:
+        done(exporter._answer(agent, Reply(data, 4096)))
+        assert sent[0].startswith(b"HTTP/1.1 ") and b"\r\n\r\n" in sent[0]
+        assert not synced or b"Bearer token of eighteen" in data  # nobody syncs without the token
+    except (EOFError, ValueError):
+        pass
+    finally:
+        exporter.exposition, exporter.status = before
+
+
+async def _nothing(agent):
+    return []
+
+
+TARGETS = {
+    "http": http,
+    "gateway": gateway,
+    "record": record,
+    "members": members,
+    "frames": frames,
+    "interfaces": interfaces,
+    "bird": bird_reply,
+    "tinc": tinc_reply,
+    "echo": echo,
+    "uci": uci_file,
+    "request": request,
+}
