@@ -14,6 +14,8 @@ SECONDS ?= 300
 TARGET ?=
 BIN_DIR ?= bin
 IMAGE ?=
+SECONDS ?= 120
+SEED ?=
 
 export NODES RUNTIME TINC BIRD
 # The time that files in packages have, which makes them the same whenever they are made of the same commit.
@@ -66,6 +68,10 @@ fuzz: $(fuzzer) ## what comes from outside against inputs that coverage guides, 
 
 bench: tools $(venv) ## measure; the last line is one JSON object
 	@PYTHONPATH=tests:src $(python) -m bench
+
+chaos: tools ## random faults on 7 routers and 3 members of etcd, and what must hold: SECONDS=120, SEED= of an earlier run
+	@PYTHONPATH=tests:src python3 -m chaos --seconds '$(SECONDS)' $(if $(SEED),--seed '$(SEED)') \
+		--name '$(if $(filter mesh,$(LAB)),chaos,$(LAB))' $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 ipk: $(venv) ## the packages as .ipk into bin/, without an SDK (sdk-build.sh builds them with one)
 	@rm -rf .cache/ipk
@@ -154,5 +160,6 @@ venv-tools: root
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
 		echo "installing python3-venv"; $(call apt,install -y --no-install-recommends python3-venv); }
 
-.PHONY: help lab shell lab-down test unit lint fuzz bench ipk qemu clean root tools shellcheck curl chromium qemu-tools roots venv-tools
+.PHONY: help lab shell lab-down test unit lint fuzz bench chaos ipk qemu clean
+.PHONY: root tools shellcheck curl chromium qemu-tools roots venv-tools
 .DEFAULT_GOAL := help

@@ -123,10 +123,14 @@ class Agent:
         end the agent itself a moment later, when the caller has had the answer.
         """
         await self.drain(True)
-        async with self._registering:
-            if self.membership:
-                await self.membership.leave()
-            self._leaving = True
+        try:
+            async with self._registering:
+                if self.membership:
+                    await self.membership.leave()
+                self._leaving = True
+        except etcd.EtcdError:
+            await self.drain(False)
+            raise
         self._report("leaving the mesh")
         if self.mesh:
             await self.mesh.stop()

@@ -25,7 +25,7 @@ def main():
     up.add_argument("--keep", action="store_true", help="leave it up")
     commands.add_parser("down", help="take a kept lab down")
     shell = commands.add_parser("shell", help="a shell, or a command, inside a kept lab's machine")
-    shell.add_argument("machine", help="1, 2, … or etcd")
+    shell.add_argument("machine", help="1, 2, …, etcd")
     shell.add_argument("line", nargs="?", help="what sh should run instead of an interactive shell")
     commands.add_parser("roots", help="only build the file systems")
     for command in commands.choices.values():
@@ -59,7 +59,7 @@ def take_down(arguments):
 
 def enter(arguments):
     """Become a shell inside a machine."""
-    name = arguments.machine if arguments.machine == "etcd" else "r" + arguments.machine.lstrip("r")
+    name = arguments.machine if arguments.machine.startswith("etcd") else "r" + arguments.machine.lstrip("r")
     machine = Machine(Lab(arguments.name), name, [])
     shell = ["bash", "-c", arguments.line] if arguments.line else ["bash"]
     argv = [*machine.enter(), *shell]

@@ -1,4 +1,4 @@
-"""The etcd server of a lab, on a machine of its own."""
+"""The etcd servers of a lab, each on a machine of its own."""
 
 import shutil
 
@@ -10,21 +10,37 @@ ETCD_URL = f"http://{ETCD_ADDRESS}:2379"
 
 
 class Etcd(Machine):
-    """The etcd server of the lab, on a machine of its own at 198.18.255.1. `args` go on its command line."""
+    """Member `number` of the lab's etcd, which has so many `members`: machine `etcd` at 198.18.255.1, `etcd2` at .2, …
 
-    def __init__(self, lab, args=()):
-        super().__init__(lab, "etcd", [lab.product("micropython"), lab.roots["base"]])
+    `args` go on its command line.
+    """
+
+    def __init__(self, lab, args=(), number=1, members=1):
+        super().__init__(lab, _machine(number), [lab.product("micropython"), lab.roots["base"]])
         self.args = list(args)
+        self.number = number
+        self.members = members
+        self.address = _address(number)
+        self.url = f"http://{self.address}:2379"
 
-    def start(self):
-        """Start the server and wait until it answers."""
+    def start(self, deadline=60):
+        """Start the server and wait until it answers; a member without a quorum does not. See switch_on()."""
+        self.switch_on()
+        self.lab.wait(self.answers, deadline, f"{self.name} to answer")
+
+    def switch_on(self):
+        """Start the server."""
         if not (netns.NETNS / self.netns).exists():
-            self.plug([f"{ETCD_ADDRESS}/16", "2001:db8:18::ffff/64"])
-        argv = ["etcd", "--name=lab", "--data-dir=/etc/etcd", "--log-level=warn"]
-        argv += ["--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=" + ETCD_URL]
+            self.plug([f"{self.address}/16", f"2001:db8:18::ff{256 - self.number:02x}/64"])
+        name = "lab" if self.members == 1 else self.name
+        argv = ["etcd", f"--name={name}", "--data-dir=/etc/etcd", "--log-level=warn"]
+        argv += ["--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=" + self.url]
+        if self.members > 1:
+            peers = [f"{_machine(each)}=http://{_address(each)}:2380" for each in range(1, self.members + 1)]
+            argv += ["--listen-peer-urls=http://0.0.0.0:2380", f"--initial-advertise-peer-urls=http://{self.address}:2380"]
+            argv += ["--initial-cluster=" + ",".join(peers)]
         self.launch([*argv, *self.args])
         self.booted()
-        self.lab.wait(self.answers, 60, "etcd to answer")
 
     def stop(self, grace=5):
         """End the server; its address stays and clients are refused. link_down() loses it the other way."""
@@ -37,9 +53,17 @@ class Etcd(Machine):
         self.start()
 
     def answers(self):
-        """Whether the server is healthy."""
+        """Whether the server is healthy, and, where it is one of several, has a quorum."""
         return self.running and self.etcdctl(["endpoint", "health"], check=False).returncode == 0
 
     def etcdctl(self, argv, **kw):
         """Run etcdctl (v3) there; as exec()."""
         return self.exec(["etcdctl", *argv], **kw)
+
+
+def _machine(number):
+    return "etcd" if number == 1 else f"etcd{number}"
+
+
+def _address(number):
+    return f"198.18.255.{number}"

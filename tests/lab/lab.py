@@ -23,6 +23,8 @@ class LabTimeout(AssertionError):
 class Lab:
     """`nodes` routers r1, r2, …: namespaces `<name>-r1` and so on, with `<name>-etcd` and `<name>-fabric`.
 
+    `etcds` members make the etcd cluster; `etcd` is the first of them.
+
     A context manager: up() and, whatever happened, down().
 
     `runtime`, `tinc`, `bird`: what the routers run. `options` go into every router's UCI file; `each` maps a
@@ -34,7 +36,7 @@ class Lab:
 
     def __init__(
         self, name="mesh", nodes=5, runtime="micropython", tinc="1.1", bird="3", *,
-        options=None, each=None, boot=None, etcd_args=(), init=None, say=lambda text: None,
+        options=None, each=None, boot=None, etcds=1, etcd_args=(), init=None, say=lambda text: None,
     ):
         if not re.fullmatch("[a-z][a-z0-9-]{0,30}", name):
             raise ValueError(f"the lab's name is {name!r}: must be lower-case letters, digits and -")
@@ -55,9 +57,10 @@ class Lab:
         self._router = {"runtime": runtime, "tinc": tinc, "bird": bird, "init": init}
         self._options = options or {}
         self._each = each or {}
+        self._etcds = etcds
         self._etcd_args = etcd_args
         self.routers = []
-        self.etcd = None
+        self.etcds = []
 
     def __enter__(self):
         try:
@@ -82,10 +85,12 @@ class Lab:
         self._take_lock()
         self._clear()
         self.dir.mkdir()
-        self.etcd = Etcd(self, self._etcd_args)
+        members = range(1, self._etcds + 1)
+        self.etcds = [Etcd(self, self._etcd_args, number, len(members)) for number in members]
+        servers = {"etcd": [etcd.url for etcd in self.etcds]} if len(members) > 1 else {}
         for number in range(1, self.nodes + 1):
             arguments = {**self._router, **self._each.get(number, {})}
-            arguments["options"] = {**self._options, **(arguments.get("options") or {})}
+            arguments["options"] = {**servers, **self._options, **(arguments.get("options") or {})}
             self.routers.append(Router(self, number, **arguments))
         for runtime in RUNTIMES:
             install(runtime, self.product(runtime))
@@ -93,7 +98,10 @@ class Lab:
         netns.ip("netns", "add", self.fabric)
         netns.batch(self.fabric, ["link add br0 type bridge mcast_snooping 0", "link set br0 up"])
         self.say("starting etcd")
-        self.etcd.start()
+        for etcd in self.etcds:
+            etcd.switch_on()
+        for etcd in self.etcds:
+            self.wait(etcd.answers, 60, f"{etcd.name} to answer")
         self.say(f"switching on {len(self._boot)} routers")
         self.started = time.monotonic()
         for number in self._boot:
@@ -118,12 +126,12 @@ class Lab:
             self._lock = None
 
     def _clear(self):
-        for name in netns.names(re.escape(self.name) + r"-(r\d+|etcd|fabric)"):
+        for name in netns.names(re.escape(self.name) + r"-(r\d+|etcd\d*|fabric)"):
             netns.delete(name)
-        for machine in [*self.routers, *([self.etcd] if self.etcd else [])]:
+        for machine in [*self.routers, *self.etcds]:
             machine.halt()
         self.routers = []
-        self.etcd = None
+        self.etcds = []
         if self.dir.exists():
             shutil.rmtree(self.dir)
         host.release(self.name)
@@ -132,13 +140,19 @@ class Lab:
         """Router `number`, counted from 1."""
         return self.routers[number - 1]
 
+    @property
+    def etcd(self):
+        """The first member of etcd, in most labs the only one; None while the lab is down."""
+        return self.etcds[0] if self.etcds else None
+
     def product(self, runtime):
         """The layer that holds what a package would install."""
         return self.dir / ("product-" + runtime)
 
     def etcdctl(self, argv, **kw):
-        """Run etcdctl on the etcd machine; as Machine.exec()."""
-        return self.etcd.etcdctl(argv, **kw)
+        """Run etcdctl on the first etcd machine that is on; as Machine.exec()."""
+        running = [etcd for etcd in self.etcds if etcd.running]
+        return (running or self.etcds)[0].etcdctl(argv, **kw)
 
     # -- watching
 

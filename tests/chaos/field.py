@@ -1,0 +1,137 @@
+"""The lab as the faults and the invariants see it: machines by name, what is off, what was written into etcd."""
+
+import threading
+
+from lab import netns
+from lab.lab import Lab
+from lab.netns import CommandError
+
+from .faults import ETCDS, NODES
+
+# The harness's own secret: records without a signature are refused.
+OPTIONS = {"poll_interval": "2", "secret": "c4a05" * 12}
+# A machine that is busy with other things must not have etcd vote all the time.
+ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no-fsync")
+
+
+class Field:
+    """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: keys put by faults.
+    `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault has
+    written junk into. `lock` is held while a router's power changes, and by who looks at one.
+    """
+
+    def __init__(self, name, say):
+        boot = [number for number, node in enumerate(NODES, 1) if number <= 4]
+        self.lab = Lab(name, len(NODES), options=OPTIONS, boot=boot, etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say)
+        self.say = say
+        self.off = set(NODES[4:])
+        self.litter = {}
+        self.announced = {}
+        self.spoilt = set()
+        self.lock = threading.RLock()
+
+    # -- machines
+
+    def router(self, name):
+        return self.lab.routers[NODES.index(name)]
+
+    def etcd(self, name):
+        return self.lab.etcds[ETCDS.index(name)]
+
+    def machine(self, name):
+        return self.router(name) if name in NODES else self.etcd(name)
+
+    def underlay(self, name):
+        machine = self.machine(name)
+        return machine.wan if name in NODES else machine.address
+
+    def switch_off(self, node):
+        with self.lock:
+            self.off.add(node)
+            self.router(node).stop()
+
+    def switch_on(self, nodes):
+        """All of them at once."""
+        with self.lock:
+            for node in nodes:
+                self.router(node).launch()
+            for node in nodes:
+                self.router(node).booted()
+                self.give_default_route(node)
+                self.off.discard(node)
+
+    def give_default_route(self, node):
+        machine = self.router(node)
+        netns.batch(machine.netns, ["route add default via 198.18.255.1", "route add default via 2001:db8:18::ffff"])
+
+    def nft(self, machine, rules):
+        """Have nftables take rules inside; a machine that has been switched off since has forgotten them."""
+        argv = ["nsenter", f"--net={netns.NETNS / self.machine(machine).netns}"]
+        argv += ["chroot", str(self.lab.roots["base"]), "nft", "-f", "-"]
+        netns.run(argv, input=rules, check=not rules.startswith("delete"))
+
+    @staticmethod
+    def ubus(machine, name, method, args):
+        try:
+            machine.ubus_call(name, method, args)
+        except CommandError as e:
+            if "NOT_FOUND" not in str(e) and "exit status 4" not in str(e):
+                raise
+
+    # -- etcd
+
+    def leader(self):
+        """The member that leads, or None."""
+        for etcd in self.lab.etcds:
+            try:
+                argv = ["endpoint", "status", "--write-out=fields", "--command-timeout=2s"]
+                text = etcd.etcdctl(argv, timeout=10).stdout if etcd.running else ""
+            except CommandError:
+                continue
+            found = {line.partition(" : ")[0].strip('"'): line.partition(" : ")[2] for line in text.splitlines()}
+            if found.get("MemberID") and found["MemberID"] == found.get("Leader"):
+                return etcd
+        return None
+
+    def etcdctl(self, argv, **kw):
+        """etcdctl on the first member that does it. Raises CommandError."""
+        failure = CommandError("no member of etcd is on")
+        for etcd in self.lab.etcds:
+            if etcd.running:
+                try:
+                    return etcd.etcdctl(["--command-timeout=3s", "--dial-timeout=1s", *argv], timeout=15, **kw)
+                except CommandError as e:
+                    failure = e
+        raise failure
+
+    def put(self, key, value):
+        """Put a text; False where etcd does not take it."""
+        try:
+            if value:
+                self.etcdctl(["put", "--", key], input=value)
+            else:
+                self.etcdctl(["put", "--", key, ""])
+        except (CommandError, ValueError):
+            return False
+        return True
+
+    def get(self, key):
+        """What is stored under a key; "" where nothing is, or etcd does not answer."""
+        try:
+            return self.etcdctl(["get", "--print-value-only", "--", key]).stdout.removesuffix("\n")
+        except CommandError:
+            return ""
+
+    def delete(self, key):
+        try:
+            self.etcdctl(["del", "--", key])
+        except (CommandError, ValueError):
+            return False
+        return True
+
+    def clear_litter(self, keys=None):
+        """Remove what faults have put, or these of it; what cannot be removed now stays to be. Whether all is gone."""
+        for key in list(self.litter if keys is None else keys):
+            if self.delete(key):
+                self.litter.pop(key, None)
+        return not self.litter

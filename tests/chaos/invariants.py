@@ -1,0 +1,281 @@
+"""What must hold: throughout, whatever is done to the mesh, and once it is left alone again."""
+
+import asyncio
+import contextlib
+import json
+import re
+import threading
+from pathlib import Path
+
+from lab import netns
+from lab.mesh import answer, rss_kb
+from lab.netns import CommandError
+
+from bgpmesh.ubus import UbusError
+
+from .faults import NODES
+
+RUN, STATE = "/tmp/run/bgpmesh", "/etc/bgpmesh"
+LOOK = 1.0  # seconds between two looks at all routers
+MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
+GROWTH = 768  # kB that it may have more of than in the first calm
+
+# What no log may ever have in it.
+_FAULTS = re.compile(
+    r"Traceback|a fault of the agent itself|MemoryError|[Ss]egmentation|Assertion|\bBUG\b|<BUG>|Uncaught|core dumped"
+)
+_HOST_FILE = re.compile(r"(Ed25519PublicKey = [A-Za-z0-9+/]{43}\n|-----END RSA PUBLIC KEY-----\n)")
+
+
+class Violation(Exception):
+    """An invariant does not hold; the text says which, and on which router."""
+
+
+class Watch(threading.Thread):
+    """Looks at all routers again and again, until stop(). What it sees that must not be is in `violations`.
+
+    Keeps the logs of all routers in `folder`, also of those that are switched off later.
+    """
+
+    def __init__(self, field, folder):
+        super().__init__(daemon=True)
+        self.field = field
+        self.folder = folder
+        self.violations = []
+        self.looks = 0
+        self._end = threading.Event()
+        self._logs = {node: _Log(folder / f"{node}.log") for node in NODES}
+        self._seen = {}  # (router, path) → what identified the file when it was last found whole
+
+    def run(self):
+        while not self._end.wait(LOOK):
+            self.look()
+
+    def stop(self):
+        self._end.set()
+        self.join()
+
+    def look(self):
+        """One look at every router that is on."""
+        for node in NODES:
+            with self.field.lock:
+                router = self.field.router(node)
+                if node in self.field.off or not router.running:
+                    continue
+                for check in (self.log, self.routes, self.files, self.memory):
+                    try:
+                        check(router)
+                    except Violation as e:
+                        self.violations.append(f"{node}: {e}")
+                    except (FileNotFoundError, ProcessLookupError):
+                        pass  # just replaced, or ended
+        self.looks += 1
+
+    def log(self, router):
+        """No traceback, and no fault of the agent itself."""
+        for line in self._logs[router.name].follow(router):
+            if _FAULTS.search(line):
+                raise Violation(f"the log says: {line}")
+
+    def routes(self, router):
+        """What BIRD has put into the kernel is what others announce; the default routes are as they were."""
+        for family, gateway in ((4, "198.18.255.1"), (6, "2001:db8:18::ffff")):
+            table = json.loads(netns.ip(f"-{family}", "-json", "-netns", router.netns, "route", "show") or "[]")
+            allowed = self.announced(router, family)
+            for route in table:
+                if route.get("protocol") == "bird" and (route["dst"] not in allowed or route.get("dev") != "tinc0"):
+                    raise Violation(f"BIRD has put a route into the kernel that nobody announces: {route}")
+            default = [route.get("gateway") for route in table if route["dst"] == "default"]
+            if default != [gateway]:
+                raise Violation(f"the default routes are {default}, no longer {gateway} alone")
+
+    def announced(self, router, family):
+        """The prefixes that the other routers announce, or might until lately."""
+        others = [self.field.router(node) for node in NODES if node != router.name]
+        if family == 6:
+            return {f"fd00:{other.number:x}::/64" for other in others}
+        besides = {prefix for prefix, node in list(self.field.announced.items()) if node != router.name}
+        return {f"192.168.{other.number}.0/24" for other in others} | besides
+
+    def files(self, router):
+        """Each file of the agent is whole, and no host file is of somebody who was refused."""
+        hosts = router.path(RUN + "/tinc/hosts")
+        if hosts.is_dir():
+            for path in hosts.iterdir():
+                if path.name.startswith("."):
+                    continue  # not there yet
+                if path.name not in NODES:
+                    raise Violation(f"there is a host file of {path.name}")
+                self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
+        self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 5\n" in text)
+        self.whole(router, router.path(RUN + "/bird.conf"), lambda text: self.parses(router))
+        cache = router.path(STATE + "/members")
+        if router.name not in self.field.spoilt:
+            self.whole(router, cache, _is_cache)
+        elif _is_cache(cache.read_text(errors="replace")):
+            self.field.spoilt.discard(router.name)  # written anew
+
+    def whole(self, router, path, check):
+        info = path.stat()
+        identity = (info.st_ino, info.st_mtime_ns, info.st_size)
+        if self._seen.get((router.name, str(path))) == identity:
+            return
+        text = path.read_text(errors="replace")
+        if not check(text):
+            after = path.stat()
+            if (after.st_ino, after.st_mtime_ns, after.st_size) == identity:
+                raise Violation(f"{path.name} is not whole: {text[:2000]!r}")
+        self._seen[router.name, str(path)] = identity
+
+    @staticmethod
+    def parses(router):
+        try:
+            done = router.exec(["bird", "-p", "-c", "/var/run/bgpmesh/bird.conf"], check=False, timeout=30)
+        except CommandError:
+            return not router.running
+        return done.returncode == 0
+
+    def memory(self, router):
+        for pid in router.pids("agent"):
+            with contextlib.suppress(IndexError):
+                if rss_kb(pid) > MEMORY:
+                    raise Violation(f"the agent has taken {rss_kb(pid)} kB for itself")
+
+
+class _Log:
+    """A router's log, copied to where it outlives the router."""
+
+    def __init__(self, path):
+        self._path = path
+        self._identity = None
+        self._offset = 0
+
+    def follow(self, router):
+        """The lines since the last look."""
+        source = router.path("/tmp/log/messages")
+        identity = (router.pid, source.stat().st_ino)
+        if identity != self._identity:
+            self._identity, self._offset = identity, 0
+        with open(source, "rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        data = data[: data.rfind(b"\n") + 1]
+        self._offset += len(data)
+        with open(self._path, "ab") as copy:
+            copy.write(data)
+        return data.decode(errors="replace").splitlines()
+
+
+def _is_cache(text):
+    try:
+        return all(isinstance(json.loads(line), dict) for line in text.splitlines()) and text.endswith("\n")
+    except ValueError:
+        return False
+
+
+# -- once the mesh is left alone
+
+
+def unfinished(field):
+    """What is not yet as it should be on a mesh that nothing is done to, as text; "" when all is."""
+    for node in NODES:
+        router = field.router(node)
+        for look in (_converged, _processes, _tables, _files):
+            fault = look(router)
+            if fault:
+                return f"{node}: {fault}"
+    return _registry(field)
+
+
+def _converged(router):
+    try:
+        status = answer(router)
+    except (UbusError, OSError, asyncio.TimeoutError) as e:
+        return f"the agent does not answer: {e!r}"
+    if status["state"] != "converged" or status["problems"]:
+        return f"is {status['state']}: {[(each['code'], each['subject'], each['text']) for each in status['problems']]}"
+    if router.established() != len(NODES) - 1:
+        return f"{router.established()} sessions are Established"
+    return ""
+
+
+def _processes(router):
+    """init, and one of each of the three."""
+    for program in ("agent", "tincd", "bird"):
+        if len(router.pids(program)) != 1:
+            return f"{len(router.pids(program))} processes of {program}"
+    known = ("bird", "tincd", "ping")
+    others = [argv for _, argv in router.processes()[1:] if Path(argv[0]).name not in known]
+    others = [argv for argv in others if argv[-2:] != ["bgpmesh", "run"]]
+    return f"has left processes: {others}" if others else ""
+
+
+def _tables(router):
+    """Routes, sessions and neighbours: those of the other six, no fewer and no more."""
+    others = [number for number in range(1, len(NODES) + 1) if number != router.number]
+    for family, wanted in (
+        (4, [f"192.168.{number}.0/24" for number in others]),
+        (6, [f"fd00:{number:x}::/64" for number in others]),
+    ):
+        if router.routes(family) != sorted(wanted):
+            return f"BIRD's routes in the kernel are {router.routes(family)}"
+    protocols = re.findall(r"\b_(\w+) +BGP", router.bird("show protocols"))
+    if sorted(protocols) != [f"r{number}" for number in others]:
+        return f"BIRD's sessions are {protocols}"
+    shown = netns.ip("-json", "-netns", router.netns, "neighbour", "show", "dev", "tinc0", "nud", "permanent")
+    found = sorted(entry["dst"] for entry in json.loads(shown or "[]") if not entry["dst"].startswith("ff"))
+    peers = json.loads(router.exec(["bgpmesh", "peers", "-j"], check=False, timeout=20).stdout or "{}").get("peers", [])
+    wanted = sorted(peer["address"] for peer in peers)
+    if [entry for entry in found if ":" not in entry] != wanted or len(found) != 2 * len(wanted):
+        return f"the neighbours on tinc0 are {found}"
+    return ""
+
+
+def _files(router):
+    """The host files of all seven, and nothing half-done."""
+    names = sorted(path.name for path in router.path(RUN + "/tinc/hosts").iterdir())
+    if names != sorted(NODES):
+        return f"the host files are {names}"
+    for folder in (RUN, RUN + "/tinc", STATE):
+        left = [path.name for path in router.path(folder).iterdir() if path.name.endswith(".new")]
+        if left:
+            return f"has left {left} in {folder}"
+    return ""
+
+
+def _registry(field):
+    """etcd has all members' records, signs of life and claims, and nothing else."""
+    try:
+        keys = field.etcdctl(["get", "--prefix", "--keys-only", "/"]).stdout.split()
+    except CommandError as e:
+        return f"etcd: {e}"
+    tables = {name: sorted(key.split("/")[2] for key in keys if key.startswith(f"/{name}/")) for name in TABLES}
+    if tables["peers"] != sorted(NODES) or tables["alive"] != sorted(NODES):
+        return f"etcd has {keys}"
+    if len(tables["claims"]) != len(NODES) or len(keys) != 3 * len(NODES):
+        return f"etcd has {keys}"
+    return ""
+
+
+TABLES = ("peers", "alive", "claims")
+
+
+def memory(field):
+    """Router → kB that its agent has for itself."""
+    found = {}
+    for node in NODES:
+        for pid in field.router(node).pids("agent"):
+            with contextlib.suppress(OSError, IndexError):
+                found[node] = rss_kb(pid)
+    return found
+
+
+def unreached(field):
+    """Pairs of routers, in both families, of whom one's LAN does not reach the other's."""
+    pairs = []
+    for one in field.lab.routers:
+        for other in field.lab.routers:
+            if one is not other:
+                pairs += [(one, address) for address in (other.lan, other.lan6)]
+    # The first one may have been lost like others; the second has the time that a tunnel takes to find its way.
+    return [f"{one.name} → {there}" for one, there in pairs if not (one.ping(there) or one.ping(there, seconds=3))]
