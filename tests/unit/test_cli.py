@@ -94,8 +94,8 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in ("run", "status [-j]", "peers [-j]", "check [-j]", "sync", "drain", "leave", "etcd-role", "--version"):
-        assert "\n  " + command in cli.USAGE
+    for command in "run status peers check sync drain leave etcd-role --version".split():
+        assert "\n  " + command + " " in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
 
