@@ -20,6 +20,9 @@ USAGE = """usage: bgpmesh COMMAND
   drain [off]   have the others route around this one where they can
   leave         take this router out of the mesh
   etcd-role [NODE]  print commands that make an etcd user for a router
+  keygen [-s FILE]               make the owner's key, which approves members
+  approve NODE [KEYS] [-s FILE]  let a member in; KEYS as its status shows them
+  revoke NODE [-s FILE]          shut a member out
   --version     print the version
 """
 
@@ -46,8 +49,14 @@ def main(arguments):
         return asyncio.run(check.run(as_json))
     if command == "etcd-role" and len(arguments) < 3:
         return _print_role(arguments[1:])
-    sys.stderr.write(USAGE)
-    return 2
+    status = 2
+    if command in ("keygen", "approve", "revoke"):
+        from . import owner
+
+        status = asyncio.run(owner.run(command, arguments[1:]))
+    if status == 2:
+        sys.stderr.write(USAGE)
+    return status
 
 
 def _print_role(names):
@@ -153,6 +162,8 @@ def _show_status(answer):
         ("tinc", "%s, %d of %d peers reachable%s" % (_running(tinc), tinc["reachable"], tinc["known"], trips)),
         ("bird", "%s, %d of %d sessions Established" % (_running(bird), bird["established"], bird["sessions"])),
     ]
+    if answer["trust"]["standing"]:
+        rows.insert(1, ("keys", "%(fingerprint).16s, %(standing)s" % answer["trust"]))
     for name, value in rows:
         print(_padded(name, 10) + value)
     for problem in answer["problems"]:

@@ -3,6 +3,7 @@
 from . import address, records, uci
 
 _INTERFACE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 _HIDDEN = ("secret", "etcd_password", "http_token")
 
 
@@ -115,6 +116,8 @@ def _check_together(config, options, faults):
         for missing, given in ((one, other), (other, one)):
             if options.get(given) and not options.get(missing):
                 fault(missing, "'%s' is set and needs it" % given)
+    if config.trust == "signed" and not options.get("trust_key"):
+        fault("trust_key", "'trust' is signed and needs it: `bgpmesh keygen` makes one, and tells it")
     if config.network6 and config.mtu and config.mtu < 1280:
         fault("mtu", "IPv6 in 'network6' needs 1280 or more")
     if config.network:
@@ -171,6 +174,19 @@ def parse_server(text):
 def _api(text):
     if text not in ("v3", "v2"):
         raise ValueError("neither v3 nor v2")
+    return text
+
+
+def _trust(text):
+    if text not in ("open", "signed"):
+        raise ValueError("neither open nor signed")
+    return text
+
+
+def _public_key(text):
+    # 42 bytes, of which the first are "Ed" (usign.py).
+    if len(text) != 56 or text[:2] != "RW" or text[2] not in "QRST" or text.strip(_BASE64):
+        raise ValueError("not the second line of a public key's file, as usign or `bgpmesh keygen` makes it")
     return text
 
 
@@ -301,6 +317,8 @@ OPTIONS = (
     ("announce", ("lan",), _netifd_interface, "interfaces whose prefixes are announced (list)"),
     ("prefix", (), address.parse_prefix, "prefixes announced besides (list)"),
     ("secret", None, _secret, "network secret, the same on all members: they sign their records with it"),
+    ("trust", "open", _trust, "who may be a member: with `signed`, whom the network's owner has approved"),
+    ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),
     ("http_token", None, _secret, "what `POST /sync` there asks for: `Authorization: Bearer TOKEN`; off when empty"),

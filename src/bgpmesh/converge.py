@@ -24,8 +24,9 @@ _NAMED = 8  # peers in trouble that get a problem each; more of them share one
 _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
-# codes of what a member has wrong, or the owner wants
+# Codes of what a member has wrong, or the owner wants.
 _OTHERS = ("bad_record", "member_conflict", "prefix_conflict", "drained")
+_OTHERS += ("pending", "unapproved", "revoked", "bad_statement")
 
 
 class Convergence:
@@ -145,7 +146,7 @@ class Convergence:
         plan = planning.make(
             member.config,
             member.me,
-            list(member.others.values()),
+            list(member.others.values()) if member.admitted() else [],
             member.claims,
             member.online,
             self._underlay,

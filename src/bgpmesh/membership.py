@@ -39,10 +39,17 @@ class Membership:
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._cache = Cache()
+        self.trust = None  # a Trust where the members are those that the network's owner has approved
+        if config.trust == "signed":
+            from .trust import Trust  # which takes room that most routers need not give
+
+            self.trust = Trust(config, keys, problems, report)
 
     def load(self, earlier=None):
         """Starts from what an earlier Membership knows, or else from the cache on flash."""
         cache = self._cache
+        if self.trust:
+            self.trust.load()
         if earlier:
             cache.entries = earlier.entries
             cache.address = earlier.me and earlier.me.ip
@@ -72,6 +79,10 @@ class Membership:
             self._set_address(self.me.ip)
         return changed
 
+    def admitted(self):
+        """Whether this router itself may take part."""
+        return not self.trust or self.trust.admits()
+
     def settling(self):
         """Whether a wiped registry's members are still being waited for."""
         return bool(self._missing)
@@ -82,6 +93,8 @@ class Membership:
         True where the members changed. Raises EtcdError.
         """
         changed = await self._poll()
+        if self.trust and await self._hear_owner():
+            changed = True
         if self.registry.generation != self._generation:
             self._hold_on_to_missing()
             changed = True
@@ -102,6 +115,16 @@ class Membership:
         changed = await self._keep_record() or changed
         await self._release_others()
         self._unsaved = self._unsaved or changed
+        return changed
+
+    async def _hear_owner(self):
+        """Takes in what the network's owner says of whom. True where that is a change."""
+        changed = self.trust.learn(self.registry)
+        if changed:
+            # Every record is to be judged anew.
+            self._decoded = {node: (None, known[1], known[2]) for node, known in self._decoded.items()}
+        self._problems.replace("approval", self.trust.own_problems())
+        await self.trust.restore(self.registry)
         return changed
 
     async def _poll(self):
@@ -219,14 +242,23 @@ class Membership:
     def _decode_one(self, node, entry):
         try:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
+            if self.trust:
+                self.trust.check(member)
             if self.config.secret and member.serial < self._serials.get(node, 0):
                 raise records.RecordError("serial %d is lower than one seen before: a replay" % member.serial)
             self._serials[node] = max(member.serial, self._serials.get(node, 0))
             entry.slim(member, self.key(node), self.config.secret)
             return member, None
         except records.RecordError as error:
-            text = "member %s is left out: %s" % (records.shown(node), error)
-            return None, Problem("bad_record", records.plain(node), text)
+            last = self._last_approved(node)
+            text = "the record of %s is refused, and an earlier one holds: %s"
+            text = (text if last else "member %s is left out: %s") % (records.shown(node), error)
+            return last, Problem(getattr(error, "code", "bad_record"), records.plain(node), text)
+
+    def _last_approved(self, node):
+        """What the node's record said before it became one that cannot be its own; None where that is not known."""
+        last = self._decoded.get(node, (None, None))[1] if self.trust else None
+        return last if last and self.trust.approves(last) else None
 
     def key(self, node=None):
         """The etcd key of a member's record; without a name, of our own."""

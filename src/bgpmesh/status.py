@@ -73,6 +73,7 @@ def status(agent):
     tincd = mesh.tincd if mesh else None
     bird = mesh.bird if mesh else None
     config = agent.config
+    trust = member.trust if member else None
     sessions = [session.state for session in bird.sessions.values()] if bird else []
     known = plan.seats if plan else ()
     answered = registry.last_success if registry else None
@@ -89,6 +90,11 @@ def status(agent):
         ],
         "address": me.ip if me else "",
         "prefixes": [str(prefix) for prefix in plan.announced] if plan else [],
+        "trust": {
+            "mode": config.trust if config else "",
+            "standing": trust.own_standing() if trust else "",
+            "fingerprint": trust.own_fingerprints()[0] if trust else "",
+        },
         "memory": {"private_kb": private_kb()},
         "etcd": {
             "endpoint": registry.endpoint if registry else "",
@@ -188,6 +194,7 @@ def _peer(agent, node, routes, problem):
     online = node in member.online
     if seat and online and not problem:
         problem = mesh.missing(node) or ""
+    trust = member.trust.seen.get(node, ("", "")) if member.trust else ("", "")
     tunnel = "down"
     if seen and seen.reachable:
         tunnel = "direct" if seen.direct else "indirect"
@@ -205,6 +212,8 @@ def _peer(agent, node, routes, problem):
         "routes_received": routes,
         "rtt_ms": mesh.latency.rtt.get(node),
         "lan": node in agent.lan.seen,
+        "trust": trust[0],
+        "fingerprint": trust[1],
         "problem": problem,
     }
 

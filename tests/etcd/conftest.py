@@ -148,10 +148,11 @@ class V3:
     name = "v3"
     client = v3.Client
 
-    def registry(self, servers, node="alfa", ttl=30, prefix="/mesh", **options):
+    def registry(self, servers, node="alfa", ttl=30, prefix="/mesh", signed=False, **options):
         """A Registry of the Servers, or of the one; options are those of the client."""
         servers = servers if isinstance(servers, list) else [servers]
-        return v3_registry.Registry(v3.Client([server.url for server in servers], **options), prefix, node, ttl)
+        client = v3.Client([server.url for server in servers], **options)
+        return v3_registry.Registry(client, prefix, node, ttl, signed)
 
     def put(self, server, key, value=""):
         server.post("/v3/kv/put", {"key": b64(key), "value": b64(value)})
@@ -186,10 +187,10 @@ class V2:
     name = "v2"
     client = python_etcd.Client
 
-    def registry(self, servers, node="alfa", ttl=30, prefix="/mesh", **options):
+    def registry(self, servers, node="alfa", ttl=30, prefix="/mesh", signed=False, **options):
         servers = servers if isinstance(servers, list) else [servers]
         client = python_etcd.Client([server.url for server in servers], **options)
-        return v2.Registry(client, prefix, node, ttl)
+        return v2.Registry(client, prefix, node, ttl, signed)
 
     def ask(
         self, server, method, path, data=None, kind="application/x-www-form-urlencoded", user=None, timeout=30

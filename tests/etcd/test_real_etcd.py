@@ -150,6 +150,35 @@ def test_news_of_every_kind(api, server):
     asyncio.run(main())
 
 
+def test_statements_are_read_where_they_are_asked_for(api, server):
+    async def main():
+        view, bare = api.registry(server, signed=True), api.registry(server)
+        assert await view.poll() is False
+        await view.put_statement("bravo", "approve\nsignature\n")
+        assert await view.poll() is True and await bare.poll() is False
+        assert view.statements["bravo"].text == "approve\nsignature\n" and bare.statements == {}
+        assert view.members == {} and await view.poll() is False
+        # Put back only where nobody has said anything else meanwhile.
+        seen = view.statements["bravo"].modified
+        await view.put_statement("bravo", "revoke")
+        await view.restore_statement("bravo", "earlier", seen)
+        await view.restore_statement("bravo", "earlier", 0)
+        assert await view.poll() is True and view.statements["bravo"].text == "revoke"
+        await view.restore_statement("bravo", "later", view.statements["bravo"].modified)
+        assert await view.poll() is True and view.statements["bravo"].text == "later"
+        api.delete(server, "/mesh/trust/bravo")
+        assert await view.poll() is True and view.statements == {}
+        await view.restore_statement("bravo", "again", 0)
+        api.put(server, "/mesh/trust/long", "x" * 1_000_000)
+        assert await view.poll() is True
+        assert view.statements["bravo"].text == "again" and view.statements["long"].text is None
+        assert await view.poll() is False and view.generation == 0
+        for one in (view, bare):
+            one.close()
+
+    asyncio.run(main())
+
+
 def test_one_of_many_gets_an_address(api, server):
     async def main():
         views = [api.registry(server, f"n{number}") for number in range(8)]
@@ -606,9 +635,11 @@ def test_the_commands_of_etcd_role_give_all_the_rights_of_a_router_and_no_others
 
     async def main():
         user = {"user": "alfa", "password": words[3]}
-        view = apis["v3"].registry(server, prefix="/it's a mesh", **user)
+        view = apis["v3"].registry(server, prefix="/it's a mesh", signed=True, **user)
         await view.poll()
         await view.try_rights()
+        assert (await failure(view.put_statement("bravo", "approved"))).kind == "permission"
+        assert (await failure(view.restore_statement("bravo", "approved", 0))).kind == "permission"
         assert await view.keep_alive() is True
         await view.put_record("{}")
         assert await view.claim("10.0.0.1") == "alfa"

@@ -55,6 +55,7 @@ VALUES = {
     "address": ADDRESSES + ADDRESSES6 + ["10.0.0.0", "10.0.0.255", "10.0.0.9", "10.0.1.9"],
     "router_id": ADDRESSES + ADDRESSES6,
     "endpoint": [*ENDPOINTS, "10.0.0.5", "10.0.0.5:655", "[fd00:99::5]", "10.0.1.5"],
+    "trust_key": [*TEXTS, "RWQ" + "a" * 53, "RWT/+" + "A" * 51, "RWU" + "a" * 53, "RWQ" + "a" * 52, "RWQ=" + "a" * 52],
     "http": [*ENDPOINTS, "127.0.0.1:9179", "[::1]:9179", "localhost:9179"],
 }
 
@@ -141,9 +142,10 @@ def test_the_form_has_every_option_the_agent_knows(form):
 
 def test_placeholders_show_the_defaults(form):
     for name, default in DEFAULTS.items():
-        if isinstance(default, str) and default and name not in ("enabled", "etcd_api"):
+        if isinstance(default, str) and default and name not in ("enabled", "etcd_api", "trust"):
             assert field(form, name).get_attribute("placeholder") == default, name
     expect(field(form, "etcd_api")).to_have_value("v3")
+    expect(field(form, "trust")).to_have_value("open")
     chosen = form.locator('[data-name="announce"] input:checked')
     assert chosen.evaluate_all("all => all.map(one => one.value)") == ["lan"]
 
@@ -174,7 +176,8 @@ def test_a_value_is_refused_where_the_agent_refuses_it(shared_form, name):
 
 
 def test_the_table_of_values_leaves_no_option_out():
-    assert set(DEFAULTS) - set(VALUES) == {"enabled", "etcd_api", "announce"}, "those that are chosen, not typed"
+    chosen = {"enabled", "etcd_api", "announce", "trust"}
+    assert set(DEFAULTS) - set(VALUES) == chosen, "those that are chosen, not typed"
 
 
 @pytest.mark.parametrize("values, expected", TOGETHER)

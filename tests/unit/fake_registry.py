@@ -11,6 +11,7 @@ class Store:
         self.records = {}
         self.claims = {}
         self.alive = set()
+        self.statements = {}
         self.revision = 1
         self.reachable = True
         self.wipes = 0
@@ -20,11 +21,16 @@ class Store:
         created = self.records[node].created if node in self.records else self.revision
         self.records[node] = Entry(text, created, self.revision)
 
+    def state(self, node, text):
+        self.revision += 1
+        self.statements[node] = Entry(text, self.revision, self.revision)
+
     def wipe(self):
         """Loses everything, revisions included."""
         self.records = {}
         self.claims = {}
         self.alive = set()
+        self.statements = {}
         self.revision = 1
         self.wipes += 1
 
@@ -38,6 +44,7 @@ class Registry:
         self.members = {}
         self.alive = set()
         self.claims = {}
+        self.statements = {}
         self.revision = 0
         self.generation = 0
         self.puts = []
@@ -54,6 +61,7 @@ class Registry:
             sorted([(node, store.records[node].modified) for node in store.records]),
             sorted(store.claims.items()),
             sorted(store.alive),
+            sorted([(node, store.statements[node].modified) for node in store.statements]),
             store.wipes,
         )
         changed = seen != self._seen
@@ -61,6 +69,7 @@ class Registry:
         self.members = dict(store.records)
         self.claims = dict(store.claims)
         self.alive = set(store.alive)
+        self.statements = dict(store.statements)
         self.revision = store.revision
         return changed
 
@@ -76,6 +85,12 @@ class Registry:
         self._ask()
         self.puts.append(text)
         self.store.put(self.node, text)
+
+    async def restore_statement(self, node, text, modified):
+        self._ask()
+        found = self.store.statements.get(node)
+        if (found.modified if found else 0) == modified:
+            self.store.state(node, text)
 
     async def claim(self, address):
         self._ask()

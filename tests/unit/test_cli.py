@@ -94,7 +94,7 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in "run status peers check sync drain leave etcd-role --version".split():
+    for command in "run status peers check sync drain leave etcd-role keygen approve revoke --version".split():
         assert "\n  " + command + " " in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
@@ -133,6 +133,7 @@ def test_status_for_a_person():
     assert "node      alfa, degraded: %s (bgpmesh %s on %s)" % (waits, VERSION, compat.RUNTIME) in out
     assert "reachable, last answer 3 s ago in 12.5 ms" in out
     assert "address   10.0.0.1" in out
+    assert "keys      efefefefefefefef, approved" in out
     assert "tinc      1.1 running, 2 of 2 peers reachable, round trips of 3.5 ms (the worst 20.0)" in out
     assert "bird      3.1.7 running, 1 of 2 sessions Established" in out
     assert "problem   no session (for 0 s)" in out

@@ -3,6 +3,8 @@ from bgpmesh.address import parse_prefix
 
 SECRET = "correct horse battery"
 
+TRUST_KEY = "RWTrLOpXbDd9PJ5lFEQuKhkMnRjlYeErVAHZUwDC7ZafsCShdr3V5gA9"
+
 
 def load(*statements, hostname="r1"):
     """The Config of a mesh section with an etcd server and these statements."""
@@ -46,6 +48,7 @@ def test_three_lines_are_enough_and_the_rest_has_defaults():
     assert str(found.network) == "10.0.0.0/24"
     assert found.network6 is found.address is found.endpoint is found.router_id is None
     assert (found.announce, found.prefix, found.secret) == (["lan"], [], None)
+    assert (found.trust, found.trust_key) == ("open", None)
     assert (found.interface, found.http, found.warnings) == ("tinc0", None, [])
 
 
@@ -75,6 +78,8 @@ def test_every_option_set():
         "list prefix '192.168.9.0/24'",
         "list prefix 'fd00:1::/64'",
         "option secret '%s'" % SECRET,
+        "option trust 'signed'",
+        "option trust_key '%s'" % TRUST_KEY,
         "option interface 'mesh-0.1'",
         "option http '127.0.0.1:9179'",
     )
@@ -89,6 +94,7 @@ def test_every_option_set():
     assert found.announce == ["lan", "guest"]
     assert [str(prefix) for prefix in found.prefix] == ["192.168.9.0/24", "fd00:1::/64"]
     assert (found.secret, found.interface, found.http) == (SECRET, "mesh-0.1", ("127.0.0.1", 9179))
+    assert (found.trust, found.trust_key) == ("signed", TRUST_KEY)
     assert found.warnings == []
 
 
@@ -360,6 +366,14 @@ def test_a_bad_secret_is_refused_and_not_told():
         ]
     for good in ("x" * 16, "~ " * 128):
         assert load("option secret '%s'" % good).secret == good
+
+
+def test_bad_trust():
+    refused("trust", "closed", "neither open nor signed")
+    for bad in (TRUST_KEY[:-1], TRUST_KEY + "A", "RWA" + TRUST_KEY[3:], "/etc/network.pub", TRUST_KEY[:-1] + "="):
+        refused("trust_key", bad, "not the second line of a public key's file, as usign or `bgpmesh keygen` makes it")
+    assert "'trust_key' is missing: 'trust' is signed and needs it" in faults("option trust 'signed'")[0]
+    assert load("option trust_key '%s'" % TRUST_KEY).trust == "open"
 
 
 def test_bad_interface():

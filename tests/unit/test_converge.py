@@ -27,12 +27,16 @@ class Membership:
         self.me = member("alfa", 1)
         self.prefixes = self.me.prefixes
         self.known = True
+        self.is_admitted = True
         self.claims = {}
         self.know(*others)
 
     def know(self, *others):
         self.others = {"r%d" % number: member("r%d" % number, number) for number in others}
         self.online = set(self.others)
+
+    def admitted(self):
+        return self.is_admitted
 
     def settling(self):
         return False
@@ -121,6 +125,16 @@ class Router:
 
     def codes(self):
         return [problem.code for problem, _ in self.problems.all()]
+
+
+def test_who_is_not_admitted_has_nobody_in_its_plan():
+    router = Router(2)
+    router.step()
+    assert sorted(router.mesh.plan.seats) == ["r2"]
+    router.membership.is_admitted = False
+    router.mesh.refresh()
+    router.step(1)
+    assert sorted(router.mesh.plan.seats) == [] and router.bird.applied[-1].seats == {}
 
 
 def test_a_mesh_converges():

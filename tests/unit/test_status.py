@@ -25,6 +25,7 @@ STATUS = {
     "problems": [{"code": str, "subject": str, "text": str, "since": int}],
     "address": str,
     "prefixes": [str],
+    "trust": {"mode": str, "standing": str, "fingerprint": str},
     "memory": {"private_kb": int},
     "etcd": {
         "endpoint": str,
@@ -63,6 +64,8 @@ PEERS = {
             "routes_received": int,
             "rtt_ms": (float, type(None)),
             "lan": bool,
+            "trust": str,
+            "fingerprint": str,
             "problem": str,
         }
     ]
@@ -129,6 +132,11 @@ def running():
             registry=registry,
             others={"bravo": bravo, "carol": carol, "dora": dora},
             entries={"alfa": None, "bravo": None, "carol": None, "dora": None, "e" * 100: None},
+            trust=Thing(
+                seen={"bravo": ("approved", "ab" * 32), "dora": ("pending", "cd" * 32)},
+                own_standing=lambda: "approved",
+                own_fingerprints=lambda: ["ef" * 32],
+            ),
             online={"alfa", "bravo", "carol"},
         ),
     )
@@ -296,6 +304,8 @@ def test_peers():
         "routes_received": 1,
         "rtt_ms": 0.8,
         "lan": True,
+        "trust": "approved",
+        "fingerprint": "ab" * 32,
         "problem": "it overlaps",
     }
     assert found["carol"] == {
@@ -311,6 +321,8 @@ def test_peers():
         "routes_received": 0,
         "rtt_ms": 20.0,
         "lan": False,
+        "trust": "",
+        "fingerprint": "",
         "problem": "no session",
     }
     assert [found["dora"][name] for name in ("online", "tinc", "bgp", "rtt_ms")] == [False, "down", "", 3.5]

@@ -16,7 +16,8 @@ def open_registry(config, servers=None):
     else:
         api, client = registry, v3.Client
     ttl = max(30, 3 * config.poll_interval)
-    return api.Registry(open_client(client, config, servers), config.etcd_prefix, config.node, ttl)
+    signed = config.trust == "signed"
+    return api.Registry(open_client(client, config, servers), config.etcd_prefix, config.node, ttl, signed)
 
 
 def open_client(client, config, servers=None):

@@ -1,14 +1,16 @@
 """The mesh's registry: who is a member, who is alive, who claimed which address.
 
 Keys under the prefix: peers/<node> holds a member's record, alive/<node> nothing, under the lease
-the node keeps, and claims/<address> the name of the node that owns the address.
+the node keeps, claims/<address> the name of the node that owns the address, and trust/<node> what the
+network's owner says of the node, which is read where option `trust` asks for it.
 """
 
 from .. import compat
 from ..records import MAX_LENGTH, Entry
 from .v3 import GRANT, EtcdError, decode, encode
 
-_PEERS, _ALIVE, _CLAIMS = _ALL = (0, 1, 2)
+_PEERS, _ALIVE, _CLAIMS, TRUST = (0, 1, 2, 3)
+TEXTS = (_PEERS, TRUST)  # tables of texts, which have bounds
 _PAGE = 16  # keys of a table in one answer: what bounds its size
 _MOST = 8192  # keys in one poll: what bounds the memory they take, and the time
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say
@@ -31,9 +33,9 @@ class _Diverged(Exception):
 class View:
     """What a node sees of the registry, brought up to date by polls: what both of etcd's APIs have in common.
 
-    members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node. Empty before the first
-    poll and changed in place by each; names and texts are as stored, checked by nobody, except that unusual
-    bytes in a name are written \\xNN. revision: that of the store, 0 before the first poll. endpoint: who
+    members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node; statements: dict node
+    -> records.Entry, where `signed`. Empty before the first poll and changed in place by each; names and texts
+    are as stored, checked by nobody, except that unusual bytes in a name are written \\xNN. revision: that of the store, 0 before the first poll. endpoint: who
     is asked. last_success: compat.monotonic() of the last good poll, or None; failures: polls that failed
     since; error: the text of the last one's error, None after a good one. generation: grows whenever the
     store turns out to have lost writes (wiped, restored, replaced) or this node's lease: then all of one's
@@ -43,10 +45,11 @@ class View:
     it counts as alive after its last sign of life. Every coroutine here raises EtcdError.
     """
 
-    def __init__(self, client, prefix, node, ttl):
+    def __init__(self, client, prefix, node, ttl, signed=False):
         self.members = {}
         self.alive = set()
         self.claims = {}
+        self.statements = {}
         self.revision = 0
         self.last_success = None
         self.failures = 0
@@ -55,8 +58,9 @@ class View:
         self._client = client
         self._node = node
         self._ttl = ttl
-        self._prefixes = [prefix + name for name in ("/peers/", "/alive/", "/claims/")]
-        self._views = (self.members, self.alive, self.claims)
+        self._tables = (_PEERS, _ALIVE, _CLAIMS, TRUST)[: 4 if signed else 3]
+        self._prefixes = [prefix + ("/peers/", "/alive/", "/claims/", "/trust/")[table] for table in self._tables]
+        self._views = (self.members, self.alive, self.claims, self.statements)
         self._cluster = None
         self._term = 0
         self._changed = False
@@ -105,8 +109,9 @@ class View:
             changed = self.claims.get(name) != owner
             self.claims[name] = owner
         else:
-            old = self.members.get(name)
-            entry = self.members[name] = Entry(_text(value), created, modified)
+            view = self._views[table]
+            old = view.get(name)
+            entry = view[name] = Entry(_text(value), created, modified)
             changed = old is None or (old.text, old.created) != (entry.text, created)
         self._changed = self._changed or changed
 
@@ -128,8 +133,8 @@ class Registry(View):
     A poll is one request if nothing was deleted. client: a v3.Client.
     """
 
-    def __init__(self, client, prefix, node, ttl):
-        super().__init__(client, prefix, node, ttl)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self._doubt = False  # whether the next poll is to read everything
         self._endpoint = None  # the one that the view was last compared with
         self._polls = 0  # since then
@@ -145,20 +150,20 @@ class Registry(View):
                 self._shown = min(self._shown, 1)
         self._doubt = True
         self._cluster = None
-        self.revision = (await self._read(_ALL, 0, False))[0]
+        self.revision = (await self._read(self._tables, 0, False))[0]
         self._doubt = False
         self._compared()
 
     async def _follow(self):
         """Reads what changed since the last poll; names all keys again where counts tell of a delete."""
-        self.revision, counts = await self._read(_ALL, self.revision + 1, False)
+        self.revision, counts = await self._read(self._tables, self.revision + 1, False)
         self._polls += 1
-        tables = [table for table in _ALL if len(self._views[table]) != counts[table]]
+        tables = [table for table in self._tables if len(self._views[table]) != counts[table]]
         if self._polls >= _AUDIT or self._endpoint != self.endpoint:
-            tables = _ALL
+            tables = self._tables
         if tables:
             await self._read(tables, 0, True)
-            if tables is _ALL:
+            if tables is self._tables:
                 self._compared()
 
     def _compared(self):
@@ -178,7 +183,7 @@ class Registry(View):
         revision = 0
         counts = {}
         total = 0
-        seen = [set(), set(), set()]
+        seen = [set() for _ in self._views]
         while pending:
             asked = pending if limit > 1 else pending[:1]
             try:
@@ -228,7 +233,7 @@ class Registry(View):
             span = {"key": encode(key), "range_end": encode(self._prefixes[table][:-1] + "0"), "limit": limit}
             if since:
                 span["min_mod_revision"] = since
-            if bare and table == _PEERS:
+            if bare and table in TEXTS:
                 span["keys_only"] = True
             operations.append({"request_range": span})
         return await self._client.call("/v3/kv/txn", {"success": operations}, ", ".join(self._prefixes))
@@ -248,9 +253,9 @@ class Registry(View):
         """Takes one key of an answer into the view."""
         created, modified = int(item["create_revision"]), int(item["mod_revision"])
         value = item.get("value", "")
-        if table == _PEERS:
+        if table in TEXTS:
             if names:
-                old = self.members.get(name)
+                old = self._views[table].get(name)
                 if modified <= self.revision and (old is None or old.modified != modified):
                     raise _Diverged
                 return
@@ -305,6 +310,16 @@ class Registry(View):
     async def put_record(self, text):
         """Puts this node's record."""
         await self._put(self._key(_PEERS, self._node), text)
+
+    async def put_statement(self, node, text):
+        """Puts what the network's owner says of a node."""
+        await self._put(self._key(TRUST, node), text)
+
+    async def restore_statement(self, node, text, modified):
+        """The same where there is still what was put at this revision, or nothing (0)."""
+        key = self._key(TRUST, node)
+        same = {"key": encode(key), "target": "MOD", "result": "EQUAL", "mod_revision": modified}
+        await self._txn([same], [{"request_put": {"key": encode(key), "value": encode(text)}}], [], key)
 
     async def claim(self, address):
         """Claims the address where nobody has; returns the node that owns it."""

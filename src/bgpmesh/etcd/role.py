@@ -14,6 +14,8 @@ def commands(node, prefix):
     rights = (
         (" --prefix", "read", "/peers/"),
         (" --prefix", "read", "/alive/"),
+        # What the network's owner says, who alone writes it.
+        (" --prefix", "read", "/trust/"),
         # Any address may turn out to be the free one, and one that was left is taken over.
         (" --prefix", "readwrite", "/claims/"),
         ("", "readwrite", "/peers/" + node),

@@ -10,7 +10,7 @@ from etcd import EtcdAlreadyExist, EtcdCompareFailed, EtcdKeyNotFound
 from .. import compat
 from . import registry
 
-_TABLES = _PEERS, _ALIVE, _CLAIMS = (0, 1, 2)
+_PEERS, _ALIVE, _CLAIMS = (0, 1, 2)
 
 
 class Registry(registry.View):
@@ -19,8 +19,8 @@ class Registry(registry.View):
     The lease is the TTL of alive/<node>: whoever removes that key ends it. client: a python_etcd.Client.
     """
 
-    def __init__(self, client, prefix, node, ttl):
-        super().__init__(client, prefix, node, ttl)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self._indexes = {}  # (table, name) -> modifiedIndex, as of the last poll
 
     async def _poll(self):
@@ -42,10 +42,10 @@ class Registry(registry.View):
         self._cluster = cluster
         self._term = max(self._term, term)
         self._indexes = {}
-        for table in _TABLES:
+        for table in self._tables:
             for name, value, created, modified in tables[table]:
                 self._indexes[table, name] = modified
-                old = self.members.get(name) if table == _PEERS else None
+                old = self._views[table].get(name) if table in registry.TEXTS else None
                 if another or not old or old.modified != modified:
                     self._take(table, name, value, created, modified)
             self._forget(self._views[table], set([key[0] for key in tables[table]]))
@@ -55,7 +55,7 @@ class Registry(registry.View):
         """Whether the store is not the continuation of what was read from it before."""
         if cluster != self._cluster or index < self.revision or 0 < term < self._term:
             return True
-        for table in _TABLES:
+        for table in self._tables:
             for name, _, _, modified in tables[table]:
                 if modified <= self.revision and self._indexes.get((table, name)) != modified:
                     return True
@@ -106,6 +106,24 @@ class Registry(registry.View):
                 endpoint.write(key, text, prevExist=False)
 
         await self._client.call(put, key)
+
+    async def put_statement(self, node, text):
+        """Puts what the network's owner says of a node."""
+        key = self._key(registry.TRUST, node)
+        await self._client.call(lambda endpoint: endpoint.write(key, text), key)
+
+    async def restore_statement(self, node, text, modified):
+        """The same where there is still what was put at this index, or nothing (0)."""
+        key = self._key(registry.TRUST, node)
+        condition = {"prevIndex": modified} if modified else {"prevExist": False}
+
+        def restore(endpoint):
+            try:
+                endpoint.write(key, text, **condition)
+            except (EtcdAlreadyExist, EtcdKeyNotFound, EtcdCompareFailed):
+                pass
+
+        await self._client.call(restore, key)
 
     async def claim(self, address):
         """Claims the address where nobody has; returns the node that owns it."""

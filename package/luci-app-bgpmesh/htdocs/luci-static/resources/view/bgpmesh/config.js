@@ -177,6 +177,9 @@ const parseKeyPrefix = matching(/^\/*([!-.0-~]+\/)*[!-.0-~]*\/*$/, _('a path suc
 const parseSecret = matching(/^(?:(?!['"\\])[ -~]){16,256}$/,
 	_('16 to 256 printable ASCII characters without quotes and backslashes would be right'));
 
+const parsePublicKey = matching(/^RW[QRST][A-Za-z0-9+/]{53}$/,
+	_('the second line of a public key’s file, 56 characters, would be right'));
+
 /* -- what only shows when options are seen side by side; each returns what is wrong, or nothing */
 
 /* The prefix another option holds now; null while it holds none that is right. */
@@ -194,6 +197,11 @@ function neededBy(other, title) {
 		if (!text && option.section.formvalue(section, other))
 			return _('“%s” is set and needs this').format(title);
 	};
+}
+
+function checkTrustKey(option, section, text) {
+	if (!text && option.section.formvalue(section, 'trust') == 'signed')
+		return _('this is needed where members are those who were approved');
 }
 
 function checkAddress(option, section, text) {
@@ -337,6 +345,15 @@ return view.extend({
 		option('security', form.Value, 'secret', _('Network secret'),
 			_('The same on all members: they sign their records with it, and others are not let in. At least 16 characters.'),
 			{ password: true, parse: parseSecret });
+
+		const trust = leaveOut(option('security', form.ListValue, 'trust', _('Members'),
+			_('Approved routers have the signature of the network’s owner: bgpmesh approve NODE. Others wait, and revoked ones are shut out.'), { 'default': 'open' }));
+
+		trust.value('open', _('Who has the network secret'));
+		trust.value('signed', _('Who was approved by the owner'));
+
+		option('security', form.Value, 'trust_key', _('Owner’s public key'),
+			_('The second line of the file: bgpmesh keygen makes it, or usign -G.'), { parse: parsePublicKey, together: checkTrustKey });
 		option('security', form.Value, 'http_token', _('HTTP token'),
 			_('Who asks over HTTP for a look at the registry (POST /sync) has to know it. At least 16 characters.'),
 			{ password: true, parse: parseSecret });

@@ -1,0 +1,120 @@
+"""What the network's owner does: makes the signing key, approves members, revokes them (trust.py).
+
+On any machine that has this package, the mesh's options and the secret key. The agent need not run there.
+"""
+
+import os
+import sys
+import time
+
+from . import check, compat, discovery, disk, etcd, records, trust, usign
+from .model import STATE
+
+SECRET = STATE + "/network.sec"
+
+
+class Refused(Exception):
+    """It was not done; the text says why, and what would be right."""
+
+
+async def run(command, arguments):
+    """Carries out `keygen`, `approve` or `revoke`; returns the exit status."""
+    arguments = list(arguments)
+    path = SECRET
+    if "-s" in arguments[:-1]:
+        at = arguments.index("-s")
+        path = arguments[at + 1]
+        del arguments[at : at + 2]
+    try:
+        if command == "keygen" and not arguments:
+            keygen(path)
+        elif command == "approve" and 0 < len(arguments) < 3:
+            await _say(command, path, *arguments)
+        elif command == "revoke" and len(arguments) == 1:
+            await _say(command, path, *arguments)
+        else:
+            return 2
+    except (Refused, check.Bad, etcd.EtcdError, OSError) as error:
+        remedy = getattr(error, "remedy", "")
+        sys.stderr.write("bgpmesh: %s%s\n" % (error, "; " + remedy if remedy else ""))
+        return 1
+    return 0
+
+
+def keygen(path):
+    """Makes a pair of keys: the secret one at `path`, which is not there yet, the public one beside it."""
+    public = path[:-4] + ".pub" if path.endswith(".sec") else path + ".pub"
+    for one in (path, public):
+        if compat.exists(one):
+            raise Refused("%s is there already: with another key every member would have to be approved anew" % one)
+    texts = usign.make(os.urandom(56))
+    if path == SECRET:
+        disk.make_folder(STATE)
+    disk.write(path, texts[0], 0o600)
+    disk.write(public, texts[1], 0o644)
+    print("made %s, which stays with you, best on no router, and %s; then on all routers:" % (path, public))
+    print("uci set bgpmesh.main.trust_key='%s'" % usign.line(usign.parse_public(texts[1])))
+    print("uci set bgpmesh.main.trust='signed'; uci commit bgpmesh")
+
+
+async def _say(verb, path, node, shown=""):
+    """Puts a signed statement about a node into etcd; shown: how the fingerprint of its keys begins."""
+    config = (await check.configuration(None))[0]
+    secret = _secret(path)
+    if config.trust_key and usign.parse_public(config.trust_key) != secret.public:
+        raise Refused("%s does not belong to option 'trust_key'" % path)
+    if not records.is_name(node):
+        raise Refused("%s is no name of a member" % records.shown(node))
+    servers = config.etcd or discovery.taken_last()
+    if not servers:
+        raise Refused("no registry is known: set option 'etcd'")
+    config.trust = "signed"  # members are approved before it is, too
+    registry = etcd.open_registry(config, servers)
+    try:
+        await registry.poll()
+        approved = _keys_of(config, registry, node, shown) if verb == "approve" else ()
+        key = trust.place(config, node)
+        serial = max(int(time.time()), _highest(registry.statements.get(node), key, secret.public) + 1)
+        signed = trust.compose(verb, key, serial, approved)
+        await registry.put_statement(node, signed + secret.sign(signed.encode()) + "\n")
+    finally:
+        registry.close()
+    print("%sd %s%s" % (verb, node, ", which has the keys " + " ".join(approved) if approved else ""))
+
+
+def _secret(path):
+    text = disk.read_or_none(path)
+    if text is None:
+        raise Refused("cannot read %s: name the network's secret key with -s FILE; `bgpmesh keygen` makes one" % path)
+    try:
+        return usign.Secret(text)
+    except ValueError as error:
+        raise Refused("%s: %s" % (path, error))
+
+
+def _keys_of(config, registry, node, shown):
+    """The fingerprints of the keys in a node's record, of which one begins as `shown` says."""
+    entry = registry.members.get(node)
+    if not entry:
+        raise Refused("there is no record of '%s' in etcd: it must have been started once" % node)
+    try:
+        member = records.decode(node, entry.text, config, "%s/peers/%s" % (config.etcd_prefix, node))
+    except records.RecordError as error:
+        raise Refused("the record of '%s' cannot be used: %s" % (node, error))
+    found = trust.fingerprints(member)
+    if not [one for one in found if one.startswith(shown)]:
+        raise Refused("'%s' has the keys %s, not %s: is the record its own?" % (node, " ".join(found), shown))
+    return found
+
+
+def _highest(entry, key, public):
+    """The highest serial of the owner's statements about a node that are known here; -1 where there is none."""
+    kept = (disk.read_or_none(trust.PATH) or "").split("\n")
+    texts = ["%s\n%s\n" % (kept[at], kept[at + 1]) for at in range(len(kept) - 1)]
+    highest = -1
+    for text in texts + ([entry.text] if entry else []):
+        try:
+            highest = max(highest, trust.read(text, key, public).serial)
+        except ValueError:
+            pass
+    return highest

@@ -1,0 +1,255 @@
+"""Whom the network's owner trusts: signed statements about members, as `option trust 'signed'` asks for them.
+
+The statement about a node is under `<prefix>/trust/<node>`: a line that is signed, and its signature (usign.py).
+
+    bgpmesh approve <prefix>/trust/<node> <serial> <fingerprint of its keys> [<of its next keys> …]
+    bgpmesh revoke <prefix>/trust/<node> <serial>
+
+The one with the highest serial holds, for good: it is kept on flash. So neither its removal from etcd nor an
+earlier one that is put back changes what a router thinks of a node that it has heard of; and routers put back
+what holds, for those who have not.
+"""
+
+from . import compat, disk, usign
+from .etcd import EtcdError
+from .model import STATE, Problem
+from .records import RecordError, is_name, plain
+
+PATH = STATE + "/trust"
+MAX_LENGTH = 1024  # of a statement
+_STRANGERS = 8  # nodes without a record whose statements are verified in one poll: a signature takes milliseconds
+_NAMED = 8  # statements that are wrong and get a problem each
+_SHORT = 16  # digits of a fingerprint that a person compares
+_DIGITS = "0123456789"
+
+
+class Untrusted(RecordError):
+    """A record of a node that the owner has not approved. code: of its Problem; the text says what to do."""
+
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code = code
+
+
+class Statement:
+    """What the owner says of a node. verb: "approve" or "revoke"; approved: the fingerprints; text: as stored."""
+
+    def __init__(self, verb, serial, approved, text):
+        self.verb = verb
+        self.serial = serial
+        self.approved = approved
+        self.text = text
+
+
+def fingerprint(ed25519, rsa):
+    """Of a member's public keys, of which one may be None, as 64 hexadecimal digits."""
+    return compat.sha256(("%s\n%s" % (ed25519 or "", rsa or "")).encode())
+
+
+def fingerprints(member):
+    """Of all the keys that a Member is met with, those it has come first."""
+    return [fingerprint(member.ed25519, member.key)]
+
+
+def place(config, node):
+    """The etcd key of the statement about a node."""
+    return "%s/trust/%s" % (config.etcd_prefix, node)
+
+
+def compose(verb, key, serial, approved=()):
+    """The line to be signed: about the node of this etcd key, with the fingerprints that are approved."""
+    return " ".join(["bgpmesh", verb, key, "%d" % serial] + list(approved)) + "\n"
+
+
+def parse(text, key):
+    """The Statement that a text makes about the node of this etcd key, its signature unseen. Raises ValueError."""
+    lines = text.split("\n") if text and len(text) <= MAX_LENGTH else []
+    words = lines[0].split(" ") if len(lines) == 3 and not lines[2] else []
+    verb = words[1] if len(words) > 1 else ""
+    approved = words[4:]
+    if verb not in ("approve", "revoke") or len(words) < 4 or bool(approved) != (verb == "approve"):
+        raise ValueError("it is no statement of this form")
+    if words[3].strip(_DIGITS) or not 0 < len(words[3]) < 16:
+        raise ValueError("its serial is no number")
+    if lines[0] + "\n" != compose(verb, key, int(words[3]), approved):
+        raise ValueError("it is about another node or network")
+    return Statement(verb, int(words[3]), approved, text)
+
+
+def read(text, key, public):
+    """The same of a text whose signature is by this public key (bytes). Raises ValueError."""
+    found = parse(text, key)
+    signed, _, signature = text[:-1].rpartition("\n")
+    if not usign.verify(public, (signed + "\n").encode(), signature):
+        raise ValueError("its signature is not of the key in option 'trust_key'")
+    return found
+
+
+class Trust:
+    """What this router, which has these Keys, knows of the owner's statements.
+
+    statements: node -> the Statement that holds. seen: node -> (standing, fingerprint) of the records looked at.
+    """
+
+    def __init__(self, config, keys, problems, report):
+        self.statements = {}
+        self.seen = {}
+        self._keys = keys
+        self._config = config
+        self._public = usign.parse_public(config.trust_key)
+        self._problems = problems
+        self._report = report
+        self._looked = {}  # node -> text that was verified last
+        self._wrong = {}  # node -> what is wrong with it
+        self._refused = set()  # texts that etcd did not let us put back
+
+    def load(self):
+        """Reads what was kept; it was verified before it was written, and whoever writes there owns the router."""
+        lines = (disk.read_or_none(PATH) or "").split("\n")
+        if lines[0] != usign.line(self._public):
+            return
+        for at in range(1, len(lines) - 1):
+            words = lines[at].split(" ")
+            node = words[2].rpartition("/")[2] if len(words) > 3 else ""
+            try:
+                self.statements[node] = parse("%s\n%s\n" % (lines[at], lines[at + 1]), place(self._config, node))
+            except ValueError:
+                pass  # a signature, of another prefix, or damaged
+
+    def learn(self, registry):
+        """Takes over what etcd has, after a poll. True where other statements hold now."""
+        entries, members = registry.statements, registry.members
+        left = _STRANGERS
+        changed = False
+        for node in [node for node in self._looked if node not in entries]:
+            del self._looked[node]
+            self._wrong.pop(node, None)
+        self.seen = {node: found for node, found in self.seen.items() if node in members}
+        for node in sorted(entries, key=lambda node: (node not in members, node)):
+            text = entries[node].text
+            if self._looked.get(node, "") == text:
+                continue
+            if node not in members:
+                left -= 1
+                if left < 0:
+                    break
+            self._looked[node] = text
+            changed = self._look(node, text) or changed
+        self._tell()
+        if changed:
+            self._save()
+        return changed
+
+    def _look(self, node, text):
+        """Verifies a statement. Whether it is the one that holds from now on."""
+        self._wrong.pop(node, None)
+        known = self.statements.get(node)
+        if known and known.text == text:
+            return False
+        try:
+            if not is_name(node):
+                raise ValueError("it is about no node")
+            found = read(text, place(self._config, node), self._public)
+        except ValueError as error:
+            self._wrong[node] = str(error)
+            return False
+        if known and known.serial >= found.serial:
+            return False
+        self.statements[node] = found
+        self._report("the network's owner says: " + text.split("\n")[0])
+        return True
+
+    def _tell(self):
+        problems = []
+        for node in sorted(self._wrong)[:_NAMED]:
+            text = "what %s says in etcd is not the owner's: %s; `bgpmesh approve` or `revoke` puts another there"
+            text %= place(self._config, plain(node)), self._wrong[node]
+            problems.append(Problem("bad_statement", plain(node), text))
+        self._problems.replace("trust", problems)
+
+    def _save(self):
+        # At once, and only where the owner has said something new.
+        rows = [self.statements[node].text for node in sorted(self.statements)]
+        try:
+            disk.make_folder(STATE)
+            disk.write(PATH, usign.line(self._public) + "\n" + "".join(rows), 0o600)
+            self._problems.replace("trust_file", [])
+        except OSError as error:
+            text = "cannot keep the owner's statements in %s: %s; free some space" % (PATH, compat.reason(error))
+            self._problems.replace("trust_file", [Problem("disk", "trust", text)])
+
+    async def restore(self, registry):
+        """Puts back what is missing from etcd, or has been replaced there by what does not hold, where etcd lets us.
+
+        For those who join later, or were away. Raises EtcdError, but not where this router has no right to.
+        """
+        for node in sorted(self.statements):
+            ours = self.statements[node].text
+            entry = registry.statements.get(node)
+            theirs = entry.text if entry else None
+            if theirs == ours or entry and node not in self._looked or ours in self._refused:
+                continue
+            try:
+                await registry.restore_statement(node, ours, entry.modified if entry else 0)
+            except EtcdError as error:
+                if error.kind not in ("permission", "auth"):
+                    raise
+                self._refused.add(ours)
+
+    def standing(self, node, shown):
+        """What a node with these keys is: "approved", "revoked", "pending", or "unapproved" where others are."""
+        found = self.statements.get(node)
+        if not found:
+            return "pending"
+        if found.verb == "revoke":
+            return "revoked"
+        return "approved" if all([one in found.approved for one in shown]) else "unapproved"
+
+    def approves(self, member):
+        """Whether a Member has a part in the mesh."""
+        return self.standing(member.node, fingerprints(member)) == "approved"
+
+    def own_fingerprints(self):
+        """Of this router's keys."""
+        return [fingerprint(self._keys.ed25519, self._keys.rsa)]
+
+    def own_standing(self):
+        """This router's own standing."""
+        return self.standing(self._config.node, self.own_fingerprints())
+
+    def admits(self):
+        """Whether this router itself has a part in the mesh."""
+        return self.own_standing() == "approved"
+
+    def check(self, member):
+        """Raises Untrusted where a Member has no part in the mesh.
+
+        What has this router's own name is refused only where it is an impostor's: another's record would end an
+        agent that is there by right.
+        """
+        shown = fingerprints(member)
+        standing = self.standing(member.node, shown)
+        self.seen[member.node] = standing, shown[-1]
+        if standing != "approved" and (member.node != self._config.node or self.admits()):
+            raise Untrusted(standing, _REASONS[standing] + _remedy(member.node, shown))
+
+    def own_problems(self):
+        """The Problems of this router itself."""
+        node, standing = self._config.node, self.own_standing()
+        if standing == "approved":
+            return []
+        text = "this router has no part in the mesh: " + _REASONS[standing] + _remedy(node, self.own_fingerprints())
+        return [Problem(standing, node, text)]
+
+
+_REASONS = {
+    "pending": "it waits for the approval of the network's owner",
+    "revoked": "the network's owner has revoked it",
+    "unapproved": "the network's owner has approved other keys of it; is the record another's, or are its keys new?",
+}
+
+
+def _remedy(node, shown):
+    short = shown[-1][:_SHORT]
+    text = "; to let it in, where its own `bgpmesh status` shows the keys %s: bgpmesh approve %s %s"
+    return text % (short, node, short)

@@ -1,0 +1,157 @@
+"""Members are those whom the network's owner has approved, and no others: on tinc 1.1 and 1.0, whatever is in etcd."""
+
+import json
+import signal
+
+from bgpmesh import compat, usign
+from lab.mesh import (
+    RUN,
+    SOON,
+    STATE,
+    agent,
+    clear,
+    delete,
+    forgets,
+    get,
+    named,
+    put,
+    reaches,
+    sessions,
+    settled,
+    state,
+    sync,
+    told,
+)
+
+# Made here: nobody needs it to stay secret.
+OWNER, PUBLIC = usign.make(bytes(range(56)))
+SECRET = "a secret of all members"
+LAB = {
+    "nodes": 3,
+    "options": {
+        "poll_interval": "2", "secret": SECRET, "trust": "signed", "trust_key": PUBLIC.split("\n")[1],
+    },
+    "each": {2: {"tinc": "1.0"}},
+}
+
+
+def say(router, *argv):
+    """Has the owner say something from this router, with the key in a place that is not flash."""
+    router.write("/tmp/owner.sec", OWNER)
+    done = router.bgpmesh(*argv, "-s", "/tmp/owner.sec")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def row(router, node):
+    return next((row for row in router.peers() or () if row["node"] == node), None)
+
+
+def apart(lab, router, *others):
+    """Wait until none of the others has a session or a tunnel with the router, nor anything of it in a file."""
+    for other in others:
+        forgets(lab, other, router.name)
+        lab.wait(lambda other=other: (row(other, router.name) or {}).get("tinc") == "down", SOON,
+                 f"{other.name} to have no tunnel to {router.name}")
+        assert router.name not in sessions(other)
+
+
+def test_who_is_not_approved_waits_and_is_named_with_what_to_do(lab):
+    one, two, three = lab.routers
+    for node in (one, two, three):
+        text = told(lab, node, "pending", node.name, "this router has no part in the mesh")
+        keys = node.status()["trust"]["fingerprint"]
+        assert f"bgpmesh approve {node.name} {keys[:16]}" in text
+        assert "keys      " + keys[:16] + ", pending" in node.bgpmesh("status").stdout
+    assert keys in say(one, "approve", "r3", keys[:16])
+    for node in ("r1", "r2"):
+        say(three, "approve", node)
+    lab.wait(lambda: (row(one, "r3") or {}).get("bgp") == "Established", SOON, "a session of r1 and r3")
+    settled(lab)
+    for router in lab.routers:
+        assert {row["trust"] for row in router.peers()} == {"approved"}
+    reaches(lab, one, three)
+
+
+def test_a_router_that_was_never_approved_waits_beside_the_mesh(lab):
+    """Its own record is right in all but that."""
+    one, two = lab.routers[:2]
+    record = {**json.loads(get(lab, "/peers/r3")), "ip": "10.0.0.77", "ip6": "", "prefixes": ["192.168.77.0/24"]}
+    record.pop("sig")
+    record.update(ed25519="A" * 43, key="", router_id="10.0.0.77", serial=1)
+    put(lab, "/peers/r9", signed("r9", record))
+    for router in (one, two):
+        told(lab, router, "pending", "r9", "bgpmesh approve r9")
+        assert row(router, "r9")["trust"] == "pending" and not named(router, "r9", RUN)
+        clear(lab, router)
+    delete(lab, "/peers/r9")
+
+
+def test_a_record_with_anothers_name_is_refused_and_the_other_loses_nothing(lab):
+    one, two, three = lab.routers
+    before = [sessions(router) for router in lab.routers]
+    record = json.loads(get(lab, "/peers/r2"))
+    record.pop("sig")
+    record.update(ed25519="B" * 43, key="", endpoint="198.18.9.9:655", serial=10**15)
+    record = signed("r2", record)
+    # Of what is there for less than a poll not all would know: the agent writes its own back.
+    two.kill("agent", signal.SIGSTOP)
+    put(lab, "/peers/r2", record)
+    for router in (one, three):
+        told(lab, router, "unapproved", "r2", "the record of 'r2' is refused", "approved other keys")
+        assert "B" * 43 not in router.read(RUN + "/tinc/hosts/r2")
+        assert state(router) == "converged"
+    two.kill("agent", signal.SIGCONT)
+    lab.wait(lambda: get(lab, "/peers/r2") != record, SOON, "r2 to write its own record back")
+    settled(lab)
+    assert [sessions(router) for router in lab.routers] == before
+
+
+def test_who_is_revoked_has_no_tunnel_and_no_session_and_stays_so(lab):
+    one, two, three = lab.routers
+    approval = get(lab, "/trust/r3")
+    hosts = three.read(RUN + "/tinc/hosts/r1")
+    say(one, "revoke", "r3")
+    sync(lab)
+    apart(lab, three, one, two)
+    for router in (one, two):
+        told(lab, router, "revoked", "r3")
+        clear(lab, router)
+    told(lab, three, "revoked", "r3", "this router has no part")
+    # Its tunnels are cut by the others, too: it goes on as if it had heard of nothing.
+    three.kill("agent", signal.SIGSTOP)
+    three.write(RUN + "/tinc/hosts/r1", hosts)
+    three.write(RUN + "/tinc/tinc.conf", three.read(RUN + "/tinc/tinc.conf") + "ConnectTo = r1\n")
+    three.kill("tincd", signal.SIGHUP)
+    # Whoever may write to etcd puts the approval back, or removes what there is; who restarts remembers.
+    put(lab, "/trust/r3", approval + "\n")
+    lab.wait(lambda: " revoke " in (get(lab, "/trust/r3") or ""), SOON, "the revocation to be put back")
+    delete(lab, "/trust/r3")
+    lab.wait(lambda: " revoke " in (get(lab, "/trust/r3") or ""), SOON, "the revocation to be put back again")
+    kept = [router.path(STATE + "/trust").stat().st_mtime_ns for router in (one, two)]
+    lab.etcd.stop()
+    for router in (one, two):
+        before = agent(router)
+        router.kill("agent", signal.SIGKILL)
+        lab.wait(lambda router=router, before=before: router.pids("agent") not in ([], [before]), SOON, "an agent")
+        told(lab, router, "etcd_unreachable")
+        assert not named(router, "r3", RUN) and "_r3 " not in router.bird("show protocols")
+        assert row(router, "r3") is None or row(router, "r3")["tinc"] == "down"
+    lab.etcd.start()
+    for router in (one, two):
+        clear(lab, router)
+    assert [router.path(STATE + "/trust").stat().st_mtime_ns for router in (one, two)] == kept
+    apart(lab, three, one, two)
+    three.kill("agent", signal.SIGCONT)
+
+
+def test_who_was_revoked_can_be_approved_again(lab):
+    say(lab.router(1), "approve", "r3")
+    settled(lab)
+
+
+def signed(node, record):
+    """A record as a member writes it that has the network's secret."""
+    text = json.dumps(record, separators=(",", ":"))
+    digest = compat.hmac_sha256(SECRET.encode(), f"/peers/{node}\n{text}".encode())
+    return f'{text[:-1]},"sig":"hmac-sha256:{digest}"}}'
