@@ -49,14 +49,19 @@ def main(arguments):
         return asyncio.run(check.run(as_json))
     if command == "etcd-role" and len(arguments) < 3:
         return _print_role(arguments[1:])
-    status = 2
     if command in ("keygen", "approve", "revoke"):
         from . import owner
 
-        status = asyncio.run(owner.run(command, arguments[1:]))
-    if status == 2:
-        sys.stderr.write(USAGE)
-    return status
+        try:
+            done = asyncio.run(owner.run(command, arguments[1:]))
+        except owner.Refused as error:
+            _report(str(error))
+            return 1
+        if done:
+            print(done)
+            return 0
+    sys.stderr.write(USAGE)
+    return 2
 
 
 def _print_role(names):

@@ -1,4 +1,4 @@
-"""The system's clock. TLS needs it to judge certificates; nothing else of the mesh depends on it."""
+"""The system's clock. TLS needs it to judge certificates, the network's owner to number what is signed; no more."""
 
 import os
 import time
@@ -18,6 +18,11 @@ def built():
 def is_wrong():
     """Whether the clock is surely behind: on a router without a battery for it, until NTP has set it."""
     return time.time() < built()
+
+
+def now():
+    """What it shows, in seconds since 1970."""
+    return int(time.time())
 
 
 def shown():

@@ -4,10 +4,8 @@ On any machine that has this package, the mesh's options and the secret key. The
 """
 
 import os
-import sys
-import time
 
-from . import check, compat, discovery, disk, etcd, records, trust, usign
+from . import check, clock, compat, discovery, disk, etcd, records, trust, usign
 from .model import STATE
 
 SECRET = STATE + "/network.sec"
@@ -18,7 +16,7 @@ class Refused(Exception):
 
 
 async def run(command, arguments):
-    """Carries out `keygen`, `approve` or `revoke`; returns the exit status."""
+    """Carries out `keygen`, `approve` or `revoke`. What was done, None where it was used wrongly. Raises Refused."""
     arguments = list(arguments)
     path = SECRET
     if "-s" in arguments[:-1]:
@@ -26,22 +24,18 @@ async def run(command, arguments):
         path = arguments[at + 1]
         del arguments[at : at + 2]
     try:
-        if command == "keygen" and not arguments:
-            keygen(path)
-        elif command == "approve" and 0 < len(arguments) < 3:
-            await _say(command, path, *arguments)
-        elif command == "revoke" and len(arguments) == 1:
-            await _say(command, path, *arguments)
-        else:
-            return 2
-    except (Refused, check.Bad, etcd.EtcdError, OSError) as error:
-        remedy = getattr(error, "remedy", "")
-        sys.stderr.write("bgpmesh: %s%s\n" % (error, "; " + remedy if remedy else ""))
-        return 1
-    return 0
+        if command == "keygen":
+            return None if arguments else _make_keys(path)
+        if len(arguments) == 1 or len(arguments) == 2 and command == "approve":
+            return await _say(command, path, *arguments)
+    except check.Bad as error:
+        raise Refused("%s; %s" % (error, error.remedy))
+    except (etcd.EtcdError, OSError) as error:
+        raise Refused(str(error))
+    return None
 
 
-def keygen(path):
+def _make_keys(path):
     """Makes a pair of keys: the secret one at `path`, which is not there yet, the public one beside it."""
     public = path[:-4] + ".pub" if path.endswith(".sec") else path + ".pub"
     for one in (path, public):
@@ -52,9 +46,12 @@ def keygen(path):
         disk.make_folder(STATE)
     disk.write(path, texts[0], 0o600)
     disk.write(public, texts[1], 0o644)
-    print("made %s, which stays with you, best on no router, and %s; then on all routers:" % (path, public))
-    print("uci set bgpmesh.main.trust_key='%s'" % usign.line(usign.parse_public(texts[1])))
-    print("uci set bgpmesh.main.trust='signed'; uci commit bgpmesh")
+    done = (
+        "made %s, which stays with you, best on no router, and %s; then on all routers:\n"
+        "uci set bgpmesh.main.trust_key='%s'\n"
+        "uci set bgpmesh.main.trust='signed'; uci commit bgpmesh"
+    )
+    return done % (path, public, usign.line(usign.parse_public(texts[1])))
 
 
 async def _say(verb, path, node, shown=""):
@@ -63,6 +60,8 @@ async def _say(verb, path, node, shown=""):
     secret = _secret(path)
     if config.trust_key and usign.parse_public(config.trust_key) != secret.public:
         raise Refused("%s does not belong to option 'trust_key'" % path)
+    if clock.is_wrong():
+        raise Refused("the clock shows %s, and statements are numbered by it: set it first" % clock.shown())
     if not records.is_name(node):
         raise Refused("%s is no name of a member" % records.shown(node))
     servers = config.etcd or discovery.taken_last()
@@ -74,12 +73,13 @@ async def _say(verb, path, node, shown=""):
         await registry.poll()
         approved = _keys_of(config, registry, node, shown) if verb == "approve" else ()
         key = trust.place(config, node)
-        serial = max(int(time.time()), _highest(registry.statements.get(node), key, secret.public) + 1)
+        # Later than all before, those included that somebody has removed from etcd.
+        serial = max(clock.now(), _highest(registry.statements.get(node), key, secret.public) + 1)
         signed = trust.compose(verb, key, serial, approved)
         await registry.put_statement(node, signed + secret.sign(signed.encode()) + "\n")
     finally:
         registry.close()
-    print("%sd %s%s" % (verb, node, ", which has the keys " + " ".join(approved) if approved else ""))
+    return "%sd %s%s" % (verb, node, ", which has the keys " + " ".join(approved) if approved else "")
 
 
 def _secret(path):

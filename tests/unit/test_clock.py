@@ -56,9 +56,8 @@ def test_nothing_else_depends_on_the_time_of_day():
                 for word in ("time.time(", "time_ns(", "gmtime(", "localtime(", "datetime", "strftime(", "import time"):
                     if word in text and name not in readers:
                         readers.append(name)
-    # compat has the clocks that never jump; status shows ages of what BIRD dates, by the same clock as BIRD. What the
-    # network's owner signs is dated so that it outlasts what was signed before, wherever that has gone.
-    assert sorted(readers) == ["clock.py", "compat.py", "owner.py", "status.py"]
+    # compat has the clocks that never jump; status shows ages of what BIRD dates, by the same clock as BIRD.
+    assert sorted(readers) == ["clock.py", "compat.py", "status.py"]
     with open(ROOT + "src/bgpmesh/compat.py") as file:
         text = file.read()
     assert "time.time" not in text and "gmtime" not in text

@@ -33,13 +33,13 @@ class _Diverged(Exception):
 class View:
     """What a node sees of the registry, brought up to date by polls: what both of etcd's APIs have in common.
 
-    members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node; statements: dict node
-    -> records.Entry, where `signed`. Empty before the first poll and changed in place by each; names and texts
-    are as stored, checked by nobody, except that unusual bytes in a name are written \\xNN. revision: that of the
-    store, 0 before the first poll. endpoint: who is asked. last_success: compat.monotonic() of the last good poll,
-    or None; failures: polls that failed since; error: the text of the last one's error, None after a good one.
-    generation: grows whenever the store turns out to have lost writes (wiped, restored, replaced) or this node's
-    lease: then all of one's own is to be put again.
+    members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node; statements: dict
+    node -> records.Entry, where `signed`. Empty before the first poll and changed in place by each; names and
+    texts are as stored, checked by nobody, except that unusual bytes in a name are written \\xNN. revision:
+    that of the store, 0 before the first poll. endpoint: who is asked. last_success: compat.monotonic() of
+    the last good poll, or None; failures: polls that failed since; error: the text of the last one's error,
+    None after a good one. generation: grows whenever the store turns out to have lost writes (wiped,
+    restored, replaced) or this node's lease: then all of one's own is to be put again.
 
     client: a Client of the API; prefix: comes before every key; node: this node's name; ttl: seconds for which
     it counts as alive after its last sign of life. Every coroutine here raises EtcdError.

@@ -1,0 +1,141 @@
+from example import SECRET, folder, member, options
+from fake_registry import Registry, Store
+from test_cli import ran
+from test_trust import OWNER, THIEF, keys, said
+
+from bgpmesh import check, clock, disk, etcd, owner, records, trust, usign
+
+OWNERS = usign.make(bytes(range(56)))
+
+
+class Desk:
+    """Where the owner sits: a folder with the secret key, and a mesh whose store can be reached."""
+
+    def __init__(self, *statements):
+        self.folder = folder("owner")
+        self.secret = self.folder + "/network.sec"
+        disk.write(self.secret, OWNERS[0], 0o600)
+        self.store = Store()
+        self.store.put("bravo", records.encode(member("bravo", 2)))
+        self.config = options(*statements)
+        self.now = 2000000000
+
+    def __enter__(self):
+        self._before = check.configuration, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong
+        registry = Registry(self.store, "alfa")
+
+        async def configuration(_):
+            return self.config, ""
+
+        async def put_statement(node, text):
+            self.store.state(node, text)
+
+        registry.put_statement = put_statement
+        registry.close = lambda: None
+        check.configuration = configuration
+        etcd.open_registry = lambda config, servers: registry
+        owner.SECRET = self.secret
+        trust.PATH = self.folder + "/trust"
+        clock.now = lambda: self.now
+        clock.is_wrong = lambda: self.now < 1000000000
+        return self
+
+    def __exit__(self, *_):
+        check.configuration, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong = self._before
+        disk.remove_folder(self.folder)
+
+    def says(self, node="bravo"):
+        """The statement about a node that is stored, verified; None where there is none."""
+        entry = self.store.statements.get(node)
+        return entry and trust.read(entry.text, "/trust/" + node, OWNER.public)
+
+
+def test_a_member_is_approved_with_the_keys_it_has():
+    with Desk() as desk:
+        code, out, err = ran("approve", "bravo")
+        assert (code, err) == (0, "") and keys(2) in out
+        assert (desk.says().verb, desk.says().serial, desk.says().approved) == ("approve", 2000000000, [keys(2)])
+        assert ran("approve", "bravo", keys(2)[:16])[0] == 0
+        assert desk.says().serial == 2000000001
+
+
+def test_who_has_other_keys_than_those_named_is_not_approved():
+    with Desk() as desk:
+        code, _, err = ran("approve", "bravo", keys(3)[:16])
+        assert code == 1 and keys(2) in err and "is the record its own?" in err
+        assert desk.says() is None
+
+
+def test_who_cannot_be_approved_is_said():
+    with Desk("option secret '%s'" % SECRET) as desk:
+        assert "not signed" in ran("approve", "bravo")[2]
+        assert "there is no record of 'carol'" in ran("approve", "carol")[2]
+        assert "no name of a member" in ran("revoke", "a/b")[2]
+        assert desk.store.statements == {}
+
+
+def test_a_member_is_revoked_whether_it_has_a_record_or_not():
+    with Desk() as desk:
+        ran("approve", "bravo")
+        assert ran("revoke", "bravo")[:2] == (0, "revoked bravo")
+        assert (desk.says().verb, desk.says().serial) == ("revoke", 2000000001)
+        assert ran("revoke", "gone")[0] == 0 and desk.says("gone").verb == "revoke"
+
+
+def test_what_is_said_is_later_than_all_that_is_known_whatever_the_clock_shows():
+    with Desk() as desk:
+        desk.store.state("bravo", said("approve", "bravo", 3000000000, keys(2)))
+        ran("revoke", "bravo")
+        assert desk.says().serial == 3000000001
+        del desk.store.statements["bravo"]
+        disk.write(trust.PATH, "x\n" + said("revoke", "bravo", 3000000005), 0o600)
+        ran("approve", "bravo")
+        assert desk.says().serial == 3000000006
+        desk.store.state("bravo", said("approve", "bravo", 4000000000, keys(2), secret=THIEF))
+        ran("revoke", "bravo")
+        assert desk.says().serial == 3000000006  # a thief's number is no number
+        desk.now = 500000000
+        assert "the clock shows" in ran("revoke", "bravo")[2]
+
+
+def test_a_key_that_is_not_the_networks_is_refused():
+    with Desk("option trust_key '%s'" % usign.line(THIEF.public)) as desk:
+        assert "does not belong to option 'trust_key'" in ran("approve", "bravo")[2]
+        assert desk.says() is None
+    with Desk("option trust_key '%s'" % usign.line(OWNER.public)):
+        assert ran("approve", "bravo")[0] == 0
+
+
+def test_a_key_that_cannot_be_used_is_named():
+    with Desk() as desk:
+        disk.write(desk.secret, "garbage", 0o600)
+        assert "network.sec: not a secret key" in ran("revoke", "bravo")[2]
+        assert "cannot read /nonexistent/key: name" in ran("revoke", "bravo", "-s", "/nonexistent/key")[2]
+        disk.write(desk.folder + "/other", OWNERS[0], 0o600)
+        assert ran("revoke", "-s", desk.folder + "/other", "bravo")[0] == 0
+
+
+def test_a_pair_of_keys_is_made_once():
+    with Desk() as desk:
+        path = desk.folder + "/mesh.sec"
+        code, out, _ = ran("keygen", "-s", path)
+        secret = usign.Secret(disk.read(path))
+        assert code == 0 and usign.parse_public(disk.read(desk.folder + "/mesh.pub")) == secret.public
+        assert "uci set bgpmesh.main.trust_key='%s'" % usign.line(secret.public) in out
+        code, out, err = ran("keygen", "-s", path)
+        assert (code, out) == (1, "") and "is there already" in err
+        assert usign.Secret(disk.read(path)).public == secret.public
+
+
+def test_wrong_usage():
+    with Desk():
+        for arguments in (
+            ("keygen", "x"),
+            ("keygen", "-s"),
+            ("approve",),
+            ("approve", "a", "b", "c"),
+            ("approve", "-s", "x"),
+            ("revoke",),
+            ("revoke", "a", "b"),
+        ):
+            assert ran(*arguments)[0] == 2, arguments
