@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from lab import root  # noqa: E402
+from lab.authority import CLIENT, SERVER, Authority  # noqa: E402
 
 from bgpmesh.etcd import python_etcd, v2, v3  # noqa: E402
 from bgpmesh.etcd import registry as v3_registry  # noqa: E402
@@ -272,22 +273,6 @@ def server(make_server):
     return make_server().start()
 
 
-CA_CONFIGURATION = """
-[ca]
-default_ca = here
-[here]
-database = index.txt
-serial = serial.txt
-unique_subject = no
-new_certs_dir = .
-default_md = sha256
-policy = any
-[any]
-organizationName = optional
-commonName = optional
-"""
-
-
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     """A folder with ca.pem, other-ca.pem and pairs .pem/.key.
@@ -295,34 +280,16 @@ def certificates(tmp_path_factory):
     server (for 127.0.0.1), elsewhere (another address), expired (for 127.0.0.1, until 2020), early (from 2080 on);
     client (without a common name), named (with one), expired-client, early-client, stranger (of other-ca).
     """
-    folder = tmp_path_factory.mktemp("certificates")
-    curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-
-    def openssl(command):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-
-    (folder / "ca.cnf").write_text(CA_CONFIGURATION)
-    (folder / "index.txt").touch()
-
-    def issue(name, subject, extensions, since="20200101", until="20800101", ca="ca"):
-        (folder / f"{name}.ext").write_text(extensions)
-        openssl(f"req {curve} -subj {subject} -keyout {name}.key -out {name}.csr")
-        openssl(
-            f"ca -batch -notext -config ca.cnf -create_serial -cert {ca}.pem -keyfile {ca}.key -in {name}.csr "
-            f"-extfile {name}.ext -startdate {since}000000Z -enddate {until}000000Z -out {name}.pem"
-        )
-
-    for name in ("ca", "other-ca"):
-        openssl(f"req -x509 {curve} -subj /CN=test-{name} -days 2 -keyout {name}.key -out {name}.pem")
-    here, client = "subjectAltName=IP:127.0.0.1\n", "extendedKeyUsage=clientAuth\n"
-    serves = "extendedKeyUsage=serverAuth\n"
-    issue("server", "/O=etcd", here + "extendedKeyUsage=serverAuth,clientAuth\n")
-    issue("elsewhere", "/O=etcd", "subjectAltName=IP:192.0.2.1\n" + serves)
-    issue("expired", "/O=etcd", here + serves, until="20200201")
-    issue("early", "/O=etcd", here + serves, since="20790101")
-    issue("client", "/O=mesh", client)
-    issue("named", "/CN=router", client)
-    issue("expired-client", "/O=mesh", client, until="20200201")
-    issue("early-client", "/O=mesh", client, since="20790101")
-    issue("stranger", "/O=mesh", client, ca="other-ca")
-    return folder
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    authority.found("other-ca")
+    here, past, future = ["127.0.0.1"], "20200201000000Z", "20790101000000Z"
+    authority.issue("server", "/O=etcd", SERVER, here)
+    authority.issue("elsewhere", "/O=etcd", SERVER, ["192.0.2.1"])
+    authority.issue("expired", "/O=etcd", SERVER, here, until=past)
+    authority.issue("early", "/O=etcd", SERVER, here, since=future)
+    authority.issue("client", "/O=mesh", CLIENT)
+    authority.issue("named", "/CN=router", CLIENT)
+    authority.issue("expired-client", "/O=mesh", CLIENT, until=past)
+    authority.issue("early-client", "/O=mesh", CLIENT, since=future)
+    authority.issue("stranger", "/O=mesh", CLIENT, ca="other-ca")
+    return authority.folder

@@ -1,0 +1,128 @@
+"""A registry with TLS, client certificates and users with few rights; certificates that are not valid yet, or denied."""
+
+import pytest
+
+from lab.authority import CLIENT, SERVER, Authority
+from lab.etcd import ETCD_ADDRESS, SECURE_URL
+from lab.mesh import SOON, clear, put, sessions, settled, stranger, told, undisturbed
+
+LAB = {
+    "nodes": 2,
+    "boot": (),
+    "each": {1: {"runtime": "micropython"}, 2: {"runtime": "python3"}},
+    "options": {
+        "poll_interval": "1",
+        "etcd": SECURE_URL,
+        "ca_file": "/etc/tls/ca.pem",
+        "cert_file": "/etc/tls/client.pem",
+        "key_file": "/etc/tls/client.key",
+        "etcd_password": "not yet",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def authority(lab):
+    return Authority(lab.dir / "authority")
+
+
+def failures(router):
+    status = router.status()
+    return status["etcd"]["failures"] if status else 0
+
+
+def lines(router):
+    """How often the log says that the registry cannot be reached, and that this is over."""
+    return sum("etcd_unreachable:" in line for line in router.log().splitlines())
+
+
+def quiet(lab, router, count):
+    """Waits for some more polls that fail: the log has no more lines for them."""
+    seen = failures(router)
+    lab.wait(lambda: failures(router) > seen + 3, SOON, f"{router.name} to have polled again")
+    assert lines(router) == count, router.log()
+
+
+def test_a_certificate_that_becomes_valid_and_a_user_that_is_made(lab, authority):
+    addresses = [ETCD_ADDRESS, "127.0.0.1"]
+    authority.issue("client", "/O=mesh", CLIENT)
+    authority.issue("server", "/O=etcd", SERVER, addresses)
+    # To a router whose clock is years behind, every certificate is like this one.
+    authority.issue("early", "/O=etcd", SERVER, addresses, since="20790101000000Z")
+    for argv in ("user add root:root", "user grant-role root root", "auth enable"):
+        lab.etcdctl(argv.split())
+    lab.etcd.env["ETCDCTL_USER"] = "root:root"
+    lab.etcd.secure(authority.folder, "early")
+    for router in lab.routers:
+        router.options["etcd_user"] = router.name
+        router.start()
+        for name in ("ca.pem", "client.pem", "client.key"):
+            router.write("/etc/tls/" + name, (authority.folder / name).read_text())
+    for router in lab.routers:
+        text = told(lab, router, "etcd_unreachable", "clock shows 20")
+        assert "the server needs another certificate" in text
+    for router in lab.routers:
+        quiet(lab, router, 1)
+        check = router.bgpmesh("check").stdout
+        assert "BAD   etcd: " in check and "ok    clock: 20" in check
+    lab.etcd.show(authority.folder, "server")
+    # Nobody tells them: they look again.
+    for router in lab.routers:
+        told(lab, router, "etcd_unreachable", f"'{router.name}' or its password is wrong")
+    for router in lab.routers:
+        commands = router.bgpmesh("etcd-role").stdout
+        said = lab.etcd.run(["sh", "-eu"], input=commands).stdout
+        password = said.split("etcd_password='")[1].split("'")[0]
+        router.set("etcd_password", password)
+    settled(lab)
+    for router in lab.routers:
+        assert router.bgpmesh("check").returncode == 0
+        assert password not in router.log() + router.bgpmesh("status", "-j").stdout
+
+
+def test_a_router_may_not_write_what_is_anothers(lab):
+    one, two = lab.routers
+    password = one.options["etcd_password"]
+    with undisturbed(lab):
+        for key in ("/peers/r2", "/alive/r2", "/peers/r3", "/elsewhere"):
+            lab.etcd.env["ETCDCTL_USER"] = f"r1:{password}"
+            try:
+                done = lab.etcdctl(["put", "--", key, "hostile"], check=False)
+                assert done.returncode and "permission denied" in done.stdout
+                done = lab.etcdctl(["del", "--", key], check=False)
+                assert done.returncode and "permission denied" in done.stdout
+            finally:
+                lab.etcd.env["ETCDCTL_USER"] = "root:root"
+        clear(lab, two)
+
+
+def test_a_right_that_is_taken_away_is_named_and_costs_neither_sessions_nor_log(lab):
+    one = lab.router(1)
+    before = lines(one)
+    right = ["bgpmesh-r1", "/claims/", "--prefix"]
+    with undisturbed(lab):
+        lab.etcdctl(["role", "revoke-permission", *right])
+        told(lab, one, "etcd_unreachable", "may not read /claims/* nor write /claims/*", "bgpmesh etcd-role")
+        quiet(lab, one, before + 1)
+        check = one.bgpmesh("check").stdout
+        assert "BAD   auth: " in check and "may not read /claims/* nor write /claims/*" in check
+        lab.etcdctl(["role", "grant-permission", "--prefix", right[0], "readwrite", right[1]])
+        clear(lab, one)
+        assert lines(one) == before + 2
+
+
+def test_tokens_that_end_all_at_once_go_unnoticed(lab):
+    with undisturbed(lab):
+        before = [lines(router) for router in lab.routers]
+        polls = {router.name: router.status()["etcd"]["revision"] for router in lab.routers}
+        for router in lab.routers:
+            # The same password again: what counts is that etcd forgets the tokens.
+            argv = ["user", "passwd", router.name, "--interactive=false"]
+            lab.etcdctl(argv, input=router.options["etcd_password"])
+        put(lab, "/peers/r9", stranger(9))
+        for router in lab.routers:
+            lab.wait(lambda: "_r9" in router.bird("show protocols"), SOON, "the mesh to be heard of")
+            assert router.status()["etcd"]["revision"] > polls[router.name]
+        assert [lines(router) for router in lab.routers] == before
+        assert sessions(lab.router(1))
+        lab.etcdctl(["del", "/peers/r9"])
