@@ -5,9 +5,8 @@ One JSON text per line: the router's own address first, then a line for each mem
 
 import json
 
-from . import compat, disk
+from . import compat, disk, records
 from .model import STATE
-from .records import Entry
 
 PATH = STATE + "/members"
 _INTERVAL = 60  # seconds between two writes, at least: flash wears out
@@ -31,7 +30,7 @@ class Cache:
         self._written = compat.digest([text])
         for line in text.split("\n"):
             try:
-                item = json.loads(line)
+                item = records.loads(line)
             except ValueError:
                 continue
             if not isinstance(item, dict):
@@ -40,7 +39,7 @@ class Cache:
                 self.address = item["address"]
             found = [item.get(name) for name in ("node", "text", "created", "modified")]
             if [type(value) for value in found] == [str, str, int, int]:
-                self.entries[found[0]] = Entry(*found[1:])
+                self.entries[found[0]] = records.Entry(*found[1:])
 
     def save(self, address, entries):
         """Writes address and entries, when they differ from what is there and the last write is long ago.

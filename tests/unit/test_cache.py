@@ -67,6 +67,17 @@ def test_a_line_that_is_no_whole_entry_is_passed_over():
         assert (found.address, sorted(found.entries)) == ("10.0.0.1", ["bravo"])
 
 
+def test_a_line_of_nothing_but_brackets_is_passed_over():
+    with Flash() as flash:
+        Cache().save("10.0.0.1", ENTRIES)
+        whole = disk.read(flash.path)
+        for line in ("[" * 20000, "[" * 20000 + "]" * 20000, '{"node":' * 3000 + "1" + "}" * 3000):
+            disk.write(flash.path, line + "\n" + whole, 0o600)
+            loaded = Cache()
+            loaded.load()
+            assert loaded.address == "10.0.0.1" and set(loaded.entries) == set(ENTRIES)
+
+
 def test_every_truncation_loads_whole_entries_only():
     with Flash() as flash:
         Cache().save("10.0.0.1", {"alfa": Entry("{}", 1, 2)})
