@@ -216,22 +216,23 @@ class Agent:
 
     async def _let_down(self, membership, renamed):
         """Ends an earlier membership, and takes its record back where it was under another key."""
-        try:
-            if renamed:
-                await membership.leave()
-        except etcd.EtcdError as error:
-            self._report("cannot take back the record of the earlier name: %s" % error)
-        membership.registry.close()
+        async with self._registering:  # its last step may not be over
+            try:
+                if renamed:
+                    await membership.leave()
+            except etcd.EtcdError as error:
+                self._report("cannot take back the record of the earlier name: %s" % error)
+            membership.registry.close()
 
     async def _register(self):
         """Keeps the membership in step with the registry: the loop of polls."""
         retry = Retry(converge.QUICK, self.config.poll_interval)
         while not self._leaving:
             await self._observe_prefixes()
-            membership = self.membership
             retry.last = self.config.poll_interval
             try:
                 async with self._registering:
+                    membership = self.membership  # by now it may be another
                     changed = not self._leaving and await membership.step()
                 retry.succeeded()
                 self.problems.replace("etcd", [])

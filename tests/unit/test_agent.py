@@ -1,0 +1,77 @@
+import asyncio
+
+from bgpmesh.agent import Agent
+
+
+class Bus:
+    def subscribe(self, name, hear):
+        pass
+
+
+class Mesh:
+    def refresh(self):
+        pass
+
+    def audit(self):
+        pass
+
+    def moving(self):
+        return True
+
+
+class Config:
+    poll_interval = 1
+
+
+class Membership:
+    """Takes its time over a step; `done` is what was done with it, in order."""
+
+    def __init__(self, name, done):
+        self.name = name
+        self.done = done
+        self.registry = self
+
+    async def step(self):
+        self.done.append("step of " + self.name)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.done.append("end of step of " + self.name)
+        return False
+
+    async def leave(self):
+        self.done.append("leave of " + self.name)
+
+    def close(self):
+        self.done.append("close of " + self.name)
+
+
+async def exchange(renamed, turns):
+    """What is done when, `turns` turns after a round began, other options make another membership of it."""
+    done = []
+    agent = Agent(Bus(), done.append)
+    agent.options.config = Config()
+    agent.mesh = Mesh()
+    agent._observe_prefixes = lambda: asyncio.sleep(0)
+    before = agent.membership = Membership("the earlier", done)
+    rounds = asyncio.create_task(agent._register())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    agent.membership = Membership("the new", done)
+    agent.sync()
+    await agent._let_down(before, renamed)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    rounds.cancel()
+    return done
+
+
+def test_an_earlier_membership_is_let_down_after_its_last_step_and_takes_no_other():
+    for renamed in (False, True):
+        for turns in range(12):
+            done = asyncio.run(exchange(renamed, turns))
+            ours = [text for text in done if text.endswith("the earlier")]
+            last = ours.index("close of the earlier")
+            assert last == len(ours) - 1, done
+            before = ours[: last - 1] if renamed else ours[:last]
+            assert before in ([], ["step of the earlier", "end of step of the earlier"]), done
+            assert ("leave of the earlier" in ours) is renamed
