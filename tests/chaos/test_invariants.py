@@ -1,0 +1,165 @@
+"""That the invariants see what they must: each is broken by hand on a mesh that has nothing wrong."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from chaos import invariants
+from chaos.faults import FAULTS, NODES
+from chaos.field import Field
+
+
+@pytest.fixture(scope="module")
+def field():
+    found = Field("chaos-seen", lambda text: None)
+    try:
+        found.lab.up()
+        for node in NODES[:4]:
+            found.give_default_route(node)
+        found.switch_on(NODES[4:])
+        found.lab.wait(lambda: not invariants.unfinished(found), 150, "the mesh to be as it should", 0.5)
+        yield found
+    finally:
+        found.lab.down()
+
+
+@pytest.fixture
+def look(field, tmp_path):
+    """Gives a function that looks once at all routers and returns what must not be; before there is nothing."""
+    watch = invariants.Watch(field, tmp_path)
+    watch.look()
+    assert watch.violations == [] and watch.looks == 1
+
+    def again():
+        watch.look()
+        return watch.violations
+
+    return again
+
+
+# What is done on r1, how it is undone, and words of what is said of it.
+BROKEN = {
+    "a route that nobody announces": (
+        "ip route add 203.0.113.0/24 dev tinc0 proto bird", "ip route delete 203.0.113.0/24", "203.0.113.0/24"),
+    "a route of IPv6 that nobody announces": (
+        "ip -6 route add fd00:77::/64 dev tinc0 proto bird", "ip -6 route delete fd00:77::/64", "fd00:77::/64"),
+    "a default route besides": (
+        "ip route add default via 198.18.0.2 metric 9", "ip route delete default metric 9", "default routes"),
+    "no default route of IPv6": (
+        "ip -6 route delete default", "ip -6 route add default via 2001:db8:18::ffff", "default routes"),
+    "a host file of a stranger": (
+        "touch /tmp/run/bgpmesh/tinc/hosts/evil", "rm /tmp/run/bgpmesh/tinc/hosts/evil", "host file of evil"),
+    "half a host file": (
+        "cd /tmp/run/bgpmesh/tinc/hosts; cp r2 /tmp/r2; head -c 100 /tmp/r2 > r2",
+        "mv /tmp/r2 /tmp/run/bgpmesh/tinc/hosts/r2", "r2 is not whole"),
+    "half a bird.conf": (
+        "cd /tmp/run/bgpmesh; cp bird.conf /tmp/conf; sed '$d' /tmp/conf > bird.conf",
+        "mv /tmp/conf /tmp/run/bgpmesh/bird.conf", "bird.conf is not whole"),
+    "a traceback": (
+        "echo 'bgpmesh[7]: Traceback (most recent call last):' >> /tmp/log/messages", ": > /tmp/log/messages",
+        "Traceback"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_must_never_be_is_seen(field, look, what):
+    do, undo, words = BROKEN[what]
+    one = field.router("r1")
+    one.exec(["sh", "-c", do])
+    try:
+        (violation,) = look()
+        assert violation.startswith("r1: ") and words in violation
+    finally:
+        one.exec(["sh", "-c", undo])
+
+
+def test_a_greedy_agent_is_seen(field, look, monkeypatch):
+    assert all(100 < size < invariants.MEMORY for size in invariants.memory(field).values())
+    monkeypatch.setattr(invariants, "MEMORY", 100)
+    assert len(look()) == len(NODES)
+
+
+LEFT = {
+    "a process": ("sleep 600 > /dev/null 2>&1 &", "kill $(pidof sleep)", "left processes"),
+    "a neighbour": (
+        "ip neighbour add 10.0.0.99 lladdr 02:00:00:00:00:99 dev tinc0 nud permanent",
+        "ip neighbour delete 10.0.0.99 dev tinc0", "neighbours on tinc0"),
+    "a file": (
+        "touch /tmp/run/bgpmesh/.bird.conf.new", "rm /tmp/run/bgpmesh/.bird.conf.new", "left ['.bird.conf.new']"),
+    "a host file less": (
+        "mv /tmp/run/bgpmesh/tinc/hosts/r5 /tmp/", "mv /tmp/r5 /tmp/run/bgpmesh/tinc/hosts/", "host files are"),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_what_is_left_over_is_seen(field, what):
+    do, undo, words = LEFT[what]
+    one = field.router("r1")
+    one.exec(["sh", "-c", do])
+    try:
+        assert words in invariants.unfinished(field)
+    finally:
+        one.exec(["sh", "-c", undo])
+    assert invariants.unfinished(field) == ""
+
+
+def test_a_key_left_in_etcd_is_seen(field):
+    field.put("/claims/10.0.0.99", "evil")
+    assert invariants.unfinished(field).startswith("etcd has")
+    assert field.delete("/claims/10.0.0.99")
+    assert invariants.unfinished(field) == ""
+
+
+def test_a_lan_that_is_not_reached_is_seen(field):
+    seven = field.router("r7")
+    os.kill(seven.pids("tincd")[0], signal.SIGSTOP)
+    try:
+        assert "r1 → 192.168.7.1" in invariants.unreached(field, ["r1"])
+    finally:
+        seven.kill("tincd", signal.SIGCONT)
+    field.lab.wait(lambda: not invariants.unfinished(field), 150, "the mesh to be as it should", 0.5)
+
+
+def test_a_bad_cable_holds_up_what_passes(field):
+    with FAULTS["bad-cable"].act(field, router="r1", kind=(0, 300, 0, 0), seed=1):
+        times = re.findall(r"time=([0-9.]+)", ping(field, "5").stdout)
+        assert times and min(map(float, times)) > 590
+    assert passes(field, "1")
+
+
+def test_a_bad_cable_loses_and_doubles(field):
+    with FAULTS["bad-cable"].act(field, router="r1", kind=(0, 0, 0, 1), seed=1):
+        assert "duplicates" in ping(field, "1").stdout
+    with FAULTS["bad-cable"].act(field, router="r1", kind=(1, 0, 0, 0), seed=1):
+        assert not passes(field, "0.3")
+
+
+def test_a_cut_is_one_way(field):
+    with FAULTS["cut-off"].act(field, router="r1", way="from", others=["r2"]):
+        assert not passes(field, "0.3") and passes(field, "1", "198.18.0.3")
+        rules = ["nft", "list", "table", "inet", "chaos_cut"]
+        assert "198.18.0.2" in field.router("r1").exec(rules).stdout
+    assert passes(field, "1")
+
+
+def test_a_full_disk_is_full_and_has_room_again(field):
+    one = field.router("r1")
+    for fault, folder in (("flash-full", "/etc/bgpmesh"), ("memory-full", "/tmp")):
+        write = ["sh", "-c", f"head -c 20000 /dev/zero > {folder}/probe && rm {folder}/probe"]
+        with FAULTS[fault].act(field, router="r1"):
+            assert "No space left" in one.exec(write, check=False).stdout
+        assert one.exec(write, check=False).returncode == 0
+        one.exec(["rm", "-f", folder + "/probe"])
+    field.lab.wait(lambda: not invariants.unfinished(field), 150, "the mesh to be as it should", 0.5)
+
+
+def passes(field, seconds, address="198.18.0.2"):
+    return ping(field, seconds, address).returncode == 0
+
+
+def ping(field, seconds, address="198.18.0.2"):
+    """Three echo requests from r1, below the mesh."""
+    argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", seconds, address]
+    return field.router("r1").exec(argv, check=False)
