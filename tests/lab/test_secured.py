@@ -1,4 +1,4 @@
-"""A registry with TLS, client certificates and users with few rights; certificates that are not valid yet, or denied."""
+"""A registry with TLS, client certificates and users of few rights; certificates that are not valid yet, or denied."""
 
 import pytest
 
