@@ -30,7 +30,7 @@ export MICROPYTHON := $(CURDIR)/.cache/bin/micropython
 lab_program := PYTHONPATH=tests python3 -m lab
 python := .cache/venv/bin/python
 venv := .cache/venv/ready
-prometheus := .cache/prometheus/ready
+unpacked := .cache/prometheus/ready .cache/stayrtr/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
 fuzzer := .cache/venv/fuzz
 eslint := .cache/eslint/ready
@@ -49,7 +49,7 @@ shell: ## a shell on router R=1 of a kept lab (R=etcd too), or one command there
 lab-down: ## take a kept lab down
 	@$(lab_program) down --name '$(LAB)'
 
-test: lint roots curl chromium $(prometheus) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
+test: lint roots curl chromium $(unpacked) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
 
 unit: $(venv) roots ## the unit tests on both runtimes, about a minute
@@ -124,12 +124,12 @@ curl: root
 chromium: root
 	$(call install,chromium:chromium)
 
-# Unpacked only: installed, the package would start a server on this machine.
-$(prometheus): | root
-	@echo "fetching Prometheus into .cache/prometheus (once)"
-	@rm -rf .cache/prometheus && mkdir -p .cache/prometheus
-	@cd .cache/prometheus; $(call apt,download prometheus)
-	@dpkg -x .cache/prometheus/*.deb .cache/prometheus && rm .cache/prometheus/*.deb
+# Unpacked only: installed, the packages would start servers on this machine.
+$(unpacked): .cache/%/ready: | root
+	@echo "fetching $* into .cache/$* (once)"
+	@rm -rf .cache/$* && mkdir -p .cache/$*
+	@cd .cache/$*; $(call apt,download $*)
+	@dpkg -x .cache/$*/*.deb .cache/$* && rm .cache/$*/*.deb
 	@touch $@
 
 roots: tools

@@ -35,7 +35,7 @@ class Config:
     """The options by name, as the table OPTIONS reads them; None or [] where nothing is set.
 
     enabled: bool; etcd: list of (scheme, host, port); network, network6: Prefix; prefix: list of Prefix;
-    announce: list of str; endpoint: (host, port); http: (address, port); poll_interval (seconds), port, mtu
+    announce: list of str; endpoint, rpki: (host, port); http: (address, port); poll_interval (seconds), port, mtu
     (bytes), asn: int; the others: str. `warnings`: list of texts about what was ignored; `borrowed`: whether
     the servers in etcd are not the option's but a neighbour's.
     """
@@ -247,6 +247,10 @@ def _endpoint(text):
     return address.parse_endpoint(text, None)
 
 
+def _validator(text):
+    return address.parse_endpoint(text, 323)  # RFC 8210
+
+
 def _asn(text):
     number = address.parse_number(text, 1, 4294967294)
     if number in (23456, 65535):  # AS_TRANS (RFC 6793), the last 16-bit number (RFC 7300)
@@ -319,6 +323,7 @@ OPTIONS = (
     ("secret", None, _secret, "network secret, the same on all members: they sign their records with it"),
     ("trust", "open", _trust, "who may be a member: with `signed`, whom the network's owner has approved"),
     ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
+    ("rpki", None, _validator, "`host[:port]` of an RPKI validator: what it finds invalid is refused; off when empty"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),
     ("http_token", None, _secret, "what `POST /sync` there asks for: `Authorization: Bearer TOKEN`; off when empty"),

@@ -25,7 +25,7 @@ _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
 # Codes of what a member has wrong, or the owner wants.
-_OTHERS = ("bad_record", "member_conflict", "prefix_conflict", "drained")
+_OTHERS = ("bad_record", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
 _OTHERS += ("pending", "unapproved", "revoked", "bad_statement")
 
 
@@ -258,6 +258,11 @@ class Convergence:
         except OSError:
             pass  # no route while the interface is not up: it comes with the next look
         patient = compat.monotonic() - self._changed_at < _PATIENCE
+        try:
+            unsaid = await self.bird.ask_validator(self.membership.config, self.plan)
+            self._problems.replace("rpki", [one for one in unsaid if one.code != "rpki" or not patient])
+        except BirdError:
+            pass  # said where BIRD is looked at
         was_up = self.state in ("converged", "degraded")
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")

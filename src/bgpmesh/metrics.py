@@ -124,6 +124,11 @@ def _told(kind, label, always):
     return samples
 
 
+def _rpki(name):
+    """What `status` has of the RPKI validator under the name; nothing where there is none."""
+    return lambda view: [view.status["rpki"][name]] if view.status["rpki"]["validator"] else []
+
+
 # (name, type, help, what gives the samples)
 METRICS = (
     ("bgpmesh_build_info", "gauge", "Always 1; the labels say what runs", _build),
@@ -209,6 +214,9 @@ METRICS = (
         "BGP sessions seen to go into a state",
         _told("session", "state", ("Established",)),
     ),
+    ("bgpmesh_rpki_up", "gauge", "Whether the RPKI validator answers; none without option rpki", _rpki("connected")),
+    ("bgpmesh_rpki_roas", "gauge", "ROAs that it has named", _rpki("roas")),
+    ("bgpmesh_rpki_invalid", "gauge", "Prefixes of members that are refused as invalid", _rpki("invalid")),
     ("bgpmesh_peer_online", "gauge", "Whether the member is alive in the registry", _of_peers("online")),
     ("bgpmesh_peer_reachable", "gauge", "Whether there is a tunnel to the member", _reachable),
     ("bgpmesh_peer_session_up", "gauge", "Whether the BGP session is Established; none without one", _session_up),

@@ -122,6 +122,17 @@ def status(agent):
             "sessions": len(sessions),
             "established": sessions.count("Established"),
         },
+        "rpki": _rpki(config, bird.rpki if bird else None),
+    }
+
+
+def _rpki(config, view):
+    """What is known of the RPKI validator; `invalid` counts the prefixes that are refused for it."""
+    return {
+        "validator": address.endpoint_text(config.rpki) if config and config.rpki else "",
+        "connected": bool(view and view.connected),
+        "roas": view.roas if view else 0,
+        "invalid": len(view.invalid) if view else 0,
     }
 
 

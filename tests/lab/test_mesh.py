@@ -49,6 +49,7 @@ STATUS = {
         "rx_bytes": int, "tx_bytes": int,
     },
     "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
+    "rpki": {"validator": str, "connected": bool, "roas": int, "invalid": int},
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEER = {

@@ -56,6 +56,7 @@ VALUES = {
     "router_id": ADDRESSES + ADDRESSES6,
     "endpoint": [*ENDPOINTS, "10.0.0.5", "10.0.0.5:655", "[fd00:99::5]", "10.0.1.5"],
     "trust_key": [*TEXTS, "RWQ" + "a" * 53, "RWT/+" + "A" * 51, "RWU" + "a" * 53, "RWQ" + "a" * 52, "RWQ=" + "a" * 52],
+    "rpki": ENDPOINTS,
     "http": [*ENDPOINTS, "127.0.0.1:9179", "[::1]:9179", "localhost:9179"],
 }
 

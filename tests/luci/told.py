@@ -30,6 +30,7 @@ def mesh(count, offline=(), broken=(), indirect=(), state="converged", problems=
                      "reachable": len([peer for peer in peers if peer["tinc"] != "down"]),
                      "rx_bytes": 1000000, "tx_bytes": 500000},
             "latency": {"median_ms": round_trips[len(round_trips) // 2], "worst_ms": round_trips[-1]},
+            "rpki": {"validator": "", "connected": False, "roas": 0, "invalid": 0},
             "bird": {"running": True, "version": "2.15.1", "config": "applied", "sessions": len(peers),
                      "established": len(up)},
         },

@@ -26,6 +26,7 @@ def everything():
         "option port '1655'",
         "option mtu '1300'",
         "option network '10.0.0.0/22'",
+        "option rpki 'validator.example.net:3323'",
     )
     me = member(
         "alfa",

@@ -59,6 +59,16 @@ def test_the_last_resort_of_a_peer_is_ours_as_well():
     assert session(prefixes=["192.168.2.0/24"]).count("if (65535, 0) ~ bgp_community then bgp_local_pref = 0;") == 1
 
 
+def test_with_a_validator_what_is_invalid_for_the_peers_own_as_is_refused():
+    for host, shown in (("192.0.2.9", "192.0.2.9"), ("[2001:db8::9]", "2001:db8::9"), ("a.example", '"a.example"')):
+        config = options("option rpki '%s:3323'" % host)
+        peer = member("bravo", 2, asn=65002, prefixes=["192.168.2.0/24"])
+        text = conf(config, member("alfa", 1), [], [Seat(peer, peer.prefixes)])
+        assert "\tremote %s port 3323;\n" % shown in text
+        assert text.count("\t\t\tif roa_check(rpki4, net, 65002) = ROA_INVALID then reject;\n") == 1
+    assert "roa" not in session(prefixes=["192.168.2.0/24"]) and "keep filtered" not in session()
+
+
 def test_only_own_prefixes_are_announced():
     text = conf(options(), member("alfa", 1), prefixes("192.168.1.0/24"), [])
     assert text.count("route ") - text.count("route_") == 1

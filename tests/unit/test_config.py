@@ -383,6 +383,14 @@ def test_bad_interface():
     assert load("option interface '%s'" % ("x" * 15)).interface == "x" * 15
 
 
+def test_bad_validator():
+    for bad in ("a b", "-", "[::1", "::1:323", "host:0", "host:65536", "10.0.0.300"):
+        assert faults("option rpki '%s'" % bad)[0].startswith("bgpmesh: mesh 'main': option 'rpki' is '%s': " % bad)
+    assert load("option rpki 'validator'").rpki == ("validator", 323)
+    assert load("option rpki '[2001:db8::1]:3323'").rpki == ("2001:db8::1", 3323)
+    assert load().rpki is None
+
+
 def test_bad_http():
     for bad in ("9179", "127.0.0.1", "localhost:9179", "127.0.0.1:0", "::1:9179"):
         refused("http", bad, "not address:port, such as 127.0.0.1:9179")

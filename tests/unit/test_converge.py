@@ -92,6 +92,9 @@ class Daemon:
     def warm_up(self, plan):
         self.warmed += 1
 
+    async def ask_validator(self, config, plan):
+        return []
+
     async def flush(self, interface):
         pass
 

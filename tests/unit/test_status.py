@@ -5,6 +5,7 @@ from example import SECRET, Thing, member, options, prefixes
 from fake_http import run
 
 from bgpmesh import VERSION, compat, records, status
+from bgpmesh.bird import rpki
 from bgpmesh.bird.control import BirdError, Session
 from bgpmesh.etcd import EtcdError
 from bgpmesh.model import Problem
@@ -46,6 +47,7 @@ STATUS = {
         "tx_bytes": int,
     },
     "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
+    "rpki": {"validator": str, "connected": bool, "roas": int, "invalid": int},
     "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
 }
 PEERS = {
@@ -95,7 +97,7 @@ class Agent(Thing):
     """As much of an agent as `status` looks at: here nothing is known yet."""
 
     def __init__(self, **attributes):
-        self.config = options("option secret '%s'" % SECRET)
+        self.config = options("option secret '%s'" % SECRET, "option rpki 'validator.example.net'")
         self.started = compat.monotonic() - 7.9
         self.problems = Problems(lambda text: None)
         self.membership = self.mesh = None
@@ -167,6 +169,7 @@ def running():
                 "bravo": Session("Established", "2026-11-21 04:40:06", ""),
                 "carol": Session("Connect", "2026-11-21 04:40:05", "Socket: No route to host"),
             },
+            rpki=rpki.View(True, "Established", 12, [("bravo", "172.20.3.0/24")]),
         ),
     )
     mesh.tincd.reaches = lambda node: mesh.tincd.nodes[node].reachable
@@ -198,6 +201,16 @@ def running():
     agent.problems.replace("peers", [Problem("peer", "carol", "no session")])
     agent.problems.replace("records", [Problem("bad_record", records.plain("e" * 100), "no JSON")])
     return agent
+
+
+def test_what_the_validator_has_said():
+    found = {"validator": "validator.example.net:323", "connected": True, "roas": 12, "invalid": 1}
+    assert status.status(running())["rpki"] == found
+    found.update(connected=False, roas=0, invalid=0)
+    assert status.status(Agent())["rpki"] == found
+    agent = Agent()
+    agent.config = options()
+    assert status.status(agent)["rpki"]["validator"] == ""
 
 
 def test_status_of_an_agent_that_has_just_started():

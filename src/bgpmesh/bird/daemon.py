@@ -14,7 +14,8 @@ _NEW = BIRD_CONF + ".new"
 class Bird:
     """version: as it says itself, or None before it was asked. sessions: node -> control.Session as last seen.
 
-    running: whether it answered. config: "in force", "refused" or "pending".
+    running: whether it answered. config: "in force", "refused" or "pending". rpki: an rpki.View, None where there is
+    no validator, or it was not looked at yet.
     """
 
     def __init__(self, procd):
@@ -22,6 +23,7 @@ class Bird:
         self.sessions = {}
         self.running = False
         self.config = "pending"
+        self.rpki = None
         self._lost_at = compat.monotonic()  # since when it does not answer; None while it does, or has no routes left
         self._doubted = False  # whether BIRD may run on another configuration than bird.conf
         self._procd = procd
@@ -59,6 +61,16 @@ class Bird:
     def clean(self):
         """Whether BIRD is taken to run on bird.conf."""
         return not self._doubted
+
+    async def ask_validator(self, config, plan):
+        """Looks what the RPKI validator has said; the Problems with it. Raises control.BirdError."""
+        self.rpki = None
+        if not config.rpki or not self.running or self.config != "in force":
+            return []
+        from . import rpki  # which takes room that most routers need not give
+
+        self.rpki = await rpki.look(self._socket, config.asn, plan.seats)
+        return rpki.problems(self.rpki, config)
 
     async def verify(self, plan, _):
         """Looks at the running daemon. Raises control.BirdError where it cannot be asked."""

@@ -4,7 +4,7 @@ What leaves and what is let in is decided here, twice: this router sends its own
 nothing else, and takes from each peer the prefixes that the peer's record announces and nothing else.
 """
 
-from .. import compat
+from .. import address, compat
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
@@ -45,6 +45,25 @@ protocol direct overlay {{
 
 # scan time: when the overlay's interface has just come up, BIRD 3.1 may believe that the kernel has a route that it
 # never got. The next scan is what mends it.
+_VALIDATOR = """\
+# option 'rpki': what it finds invalid is refused. All is accepted while it has said nothing.
+roa4 table rpki4;
+roa6 table rpki6;
+
+protocol rpki validator {{
+	roa4 {{
+		table rpki4;
+	}};
+	roa6 {{
+		table rpki6;
+	}};
+	remote {host} port {port};
+	retry keep 10;
+	refresh keep 60;
+	expire keep 7200;
+}}
+"""
+
 _OWN = """\
 # options 'announce' and 'prefix': the routes of this router, for its peers only.
 protocol static own{family} {{
@@ -82,6 +101,7 @@ template bgp mesh_member {{
 _CHANNEL = """\
 	ipv{family} {{
 		import none;
+		{keep}
 		export {export};
 		next hop {hop};
 		receive limit {limit} action restart;
@@ -103,6 +123,7 @@ _IMPORT = """\
 	ipv{family} {{
 		import filter {{
 			if net !~ [ {prefixes} ] then reject;
+			{check}
 			if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
 			accept;
 		}};
@@ -131,12 +152,18 @@ def conf(config, me, announced, peers, drained=False):
     yield HEADER + _fill(
         _HEAD, router_id=me.router_id, restart_time=RESTART_TIME, interface=config.interface, ipv6=ipv6
     )
+    keep = ""
+    if config.rpki:
+        host, port = config.rpki
+        yield "\n" + _fill(_VALIDATOR, host=host if _is_address(host) else '"%s"' % host, port=port)
+        # Both: what is looked at again when the validator says something new, and what is shown.
+        keep = "import table on;\n\t\timport keep filtered on;"
     for family in sorted(hops):
         routes = ["\troute %s unreachable;" % prefix for prefix in announced if prefix.family == family]
         yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes))
     export = _LAST_RESORT if drained else _EXPORT
     channels = [
-        _fill(_CHANNEL, family=family, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
+        _fill(_CHANNEL, family=family, keep=keep, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
         for family in sorted(hops)
     ]
     yield "\n" + _fill(
@@ -160,7 +187,11 @@ def _session(config, me, peer, families):
     for family in families:
         prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
         if prefixes:
-            imports.append(_fill(_IMPORT, family=family, prefixes=prefixes))
+            check = ""
+            if config.rpki:
+                # Who announces is named: within an AS the path is empty.
+                check = "if roa_check(rpki%d, net, %d) = ROA_INVALID then reject;" % (family, member.asn)
+            imports.append(_fill(_IMPORT, family=family, prefixes=prefixes, check=check))
     return _fill(
         _SESSION,
         name=protocol_name(member.node),
@@ -172,11 +203,20 @@ def _session(config, me, peer, families):
     )
 
 
+def _is_address(host):
+    try:
+        address.parse(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _fill(template, **values):
     # An option that is not used leaves nothing behind, not even its line.
     for name in values:
         if values[name] == "":
-            template = template.replace("\t{%s}\n" % name, "").replace("{%s}\n" % name, "")
+            head, _, rest = template.partition("{%s}\n" % name)
+            template = head.rstrip("\t") + rest
     return template.format(**values)
 
 

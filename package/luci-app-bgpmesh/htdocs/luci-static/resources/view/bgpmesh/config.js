@@ -354,6 +354,9 @@ return view.extend({
 
 		option('security', form.Value, 'trust_key', _('Owner’s public key'),
 			_('The second line of the file: bgpmesh keygen makes it, or usign -G.'), { parse: parsePublicKey, together: checkTrustKey });
+		option('security', form.Value, 'rpki', _('RPKI validator'),
+			_('host or host:port. Prefixes that it finds invalid are refused; all are accepted while it has said nothing. Empty: none.'),
+			{ placeholder: 'validator.example.net:323', parse: parseEndpoint });
 		option('security', form.Value, 'http_token', _('HTTP token'),
 			_('Who asks over HTTP for a look at the registry (POST /sync) has to know it. At least 16 characters.'),
 			{ password: true, parse: parseSecret });
