@@ -43,8 +43,6 @@ protocol direct overlay {{
 }}
 """
 
-# scan time: when the overlay's interface has just come up, BIRD 3.1 may believe that the kernel has a route that it
-# never got. The next scan is what mends it.
 _VALIDATOR = """\
 # option 'rpki': what it finds invalid is refused. All is accepted while it has said nothing.
 roa4 table rpki4;
@@ -64,6 +62,8 @@ protocol rpki validator {{
 }}
 """
 
+# scan time: when the overlay's interface has just come up, BIRD 3.1 may believe that the kernel has a route that it
+# never got. The next scan is what mends it.
 _OWN = """\
 # options 'announce' and 'prefix': the routes of this router, for its peers only.
 protocol static own{family} {{
