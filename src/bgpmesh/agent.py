@@ -137,6 +137,14 @@ class Agent:
         disk.remove(cache.PATH)
         asyncio.create_task(self._end())
 
+    async def remove(self, node):
+        """Takes another router, which is gone for good, out of the mesh. Raises EtcdError, ValueError."""
+        if not self.membership:
+            raise ValueError("there is no registry yet; see `bgpmesh status`")
+        async with self._registering:
+            await self.membership.remove(node)
+        self.sync()
+
     async def _end(self):
         await asyncio.sleep(0.5)
         await self._procd.delete("bgpmesh")
@@ -144,10 +152,10 @@ class Agent:
     async def _work(self):
         await self._prepare()
         if not self.config.etcd:
-            await self.lan.look(self.config.secret)
+            await self.lan.look(self.config.secrets)
         while not self.lan.take_registry(self.config):
             await converge.sleep(self._poll, _SEARCH)
-            await self.lan.look(self.config.secret)
+            await self.lan.look(self.config.secrets)
         self._enter()
         rounds = (self._register, self.mesh.run, self._look_around, self._keep_file)
         await asyncio.gather(*[self._guard(work) for work in rounds])
@@ -184,7 +192,7 @@ class Agent:
     async def _look_around(self):
         """Sees who is on the LAN, once in a while; a borrowed registry that is gone is exchanged for another."""
         while not self._leaving:
-            await self.lan.look(self.config.secret)
+            await self.lan.look(self.config.secrets)
             if self.config.borrowed and self.membership.registry.failures and self.lan.elsewhere(self.config):
                 self.config.etcd = []
                 self.lan.take_registry(self.config)

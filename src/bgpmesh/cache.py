@@ -1,6 +1,7 @@
 """The last known members, on flash: what a router starts with while it cannot reach the registry.
 
-One JSON text per line: the router's own address first, then a line for each member's record.
+One JSON text per line: the router's own address first, then a line for each member's record, and one for
+the serial of each that is none any more.
 """
 
 import json
@@ -13,11 +14,13 @@ _INTERVAL = 60  # seconds between two writes, at least: flash wears out
 
 
 class Cache:
-    """address: this router's last overlay address, or None. entries: node -> records.Entry."""
+    """address: this router's last overlay address, or None. entries: node -> records.Entry. serials: node -> the
+    highest serial seen of who has no entry."""
 
     def __init__(self):
         self.address = None
         self.entries = {}
+        self.serials = {}
         self._written = None
         self._at = None
 
@@ -40,26 +43,31 @@ class Cache:
             found = [item.get(name) for name in ("node", "text", "created", "modified")]
             if [type(value) for value in found] == [str, str, int, int]:
                 self.entries[found[0]] = records.Entry(*found[1:])
+            found = [item.get(name) for name in ("node", "serial")]
+            if [type(value) for value in found] == [str, int]:
+                self.serials[found[0]] = found[1]
 
-    def save(self, address, entries):
-        """Writes address and entries, when they differ from what is there and the last write is long ago.
+    def save(self, address, entries, serials=()):
+        """Writes address, entries and serials, when they differ from what is there and the last write is long ago.
 
         Returns False while something is still to be written. Raises OSError.
         """
         if self._at is not None and compat.monotonic() - self._at < _INTERVAL:
             return False
-        digest = compat.digest(_lines(address, entries))
+        digest = compat.digest(_lines(address, entries, serials))
         if digest != self._written:
-            disk.write_pieces(PATH, _lines(address, entries), 0o600)
+            disk.write_pieces(PATH, _lines(address, entries, serials), 0o600)
             self._at = compat.monotonic()
         self._written = digest
         return True
 
 
-def _lines(address, entries):
+def _lines(address, entries, serials):
     # Made one by one: all of a large mesh at once would be the most memory that the agent ever takes.
     yield json.dumps({"address": address}) + "\n"
     for node in sorted(entries):
         entry = entries[node]
         fields = (("node", node), ("created", entry.created), ("modified", entry.modified), ("text", entry.text))
         yield "{" + ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields]) + "}\n"
+    for node in sorted(serials):
+        yield '{"node":%s,"serial":%d}\n' % (json.dumps(node), serials[node])

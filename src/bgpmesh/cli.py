@@ -23,6 +23,8 @@ USAGE = """usage: bgpmesh COMMAND
   keygen [-s FILE]               make the owner's key, which approves members
   approve NODE [KEYS] [-s FILE]  let a member in; KEYS as its status shows them
   revoke NODE [-s FILE]          shut a member out
+  remove NODE   take another router out of it, one that is gone for good
+  secret        make a network secret, and say how to set it
   --version     print the version
 """
 
@@ -60,6 +62,13 @@ def main(arguments):
         if done:
             print(done)
             return 0
+    if command == "secret" and plain:
+        from . import owner
+
+        print(owner.new_secret())
+        return 0
+    if command == "remove" and len(arguments) == 2:
+        return asyncio.run(_remove(arguments[1]))
     sys.stderr.write(USAGE)
     return 2
 
@@ -136,6 +145,20 @@ def _show_drain(answer):
     else:
         print("drained: %d peers know it; `bgpmesh drain off`, or a restart, ends it" % len(answer["told"]))
     return 1 if answer["problem"] or answer["untold"] else 0
+
+
+async def _remove(node):
+    from . import ubus
+
+    try:
+        answer = await ubus.ask("bgpmesh", "remove", 15, {"node": node})
+    except ubus.UbusError as error:
+        answer = {"problem": str(error)}
+    if answer["problem"]:
+        _report("'%s' is not removed: %s" % (node, answer["problem"]))
+        return 1
+    print("removed '%s'; if it runs, it comes back: `bgpmesh leave` there ends that" % node)
+    return 0
 
 
 async def _why_not():

@@ -4,7 +4,7 @@ from . import address, records, uci
 
 _INTERFACE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
-_HIDDEN = ("secret", "etcd_password", "http_token")
+_HIDDEN = ("secret", "secret_old", "etcd_password", "http_token")
 
 
 class Fault:
@@ -37,7 +37,7 @@ class Config:
     enabled: bool; etcd: list of (scheme, host, port); network, network6: Prefix; prefix: list of Prefix;
     announce: list of str; endpoint, rpki: (host, port); http: (address, port); poll_interval (seconds), port, mtu
     (bytes), asn: int; the others: str. `warnings`: list of texts about what was ignored; `borrowed`: whether
-    the servers in etcd are not the option's but a neighbour's.
+    the servers in etcd are not the option's but a neighbour's; `secrets`: list of the secrets, the newest first.
     """
 
 
@@ -72,6 +72,7 @@ def load(text, hostname):
             warnings.append("bgpmesh: mesh 'main': option '%s' is ignored: there is no such option" % name)
     if config.endpoint:
         config.endpoint = (config.endpoint[0], config.endpoint[1] or config.port)
+    config.secrets = [secret for secret in (config.secret, config.secret_old) if secret]
     _check_together(config, options, faults)
     if faults:
         raise ConfigError(faults)
@@ -118,6 +119,8 @@ def _check_together(config, options, faults):
                 fault(missing, "'%s' is set and needs it" % given)
     if config.trust == "signed" and not options.get("trust_key"):
         fault("trust_key", "'trust' is signed and needs it: `bgpmesh keygen` makes one, and tells it")
+    if config.secret_old and not options.get("secret"):
+        fault("secret", "'secret_old' is set and needs it")
     if config.network6 and config.mtu and config.mtu < 1280:
         fault("mtu", "IPv6 in 'network6' needs 1280 or more")
     if config.network:
@@ -324,6 +327,7 @@ OPTIONS = (
     ("trust", "open", _trust, "who may be a member: with `signed`, whom the network's owner has approved"),
     ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
     ("rpki", None, _validator, "`host[:port]` of an RPKI validator: what it finds invalid is refused; off when empty"),
+    ("secret_old", None, _secret, "the secret before that one, valid beside it while routers are given the new one"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),
     ("http_token", None, _secret, "what `POST /sync` there asks for: `Authorization: Bearer TOKEN`; off when empty"),

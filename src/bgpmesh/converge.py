@@ -12,6 +12,7 @@ from .model import Problem
 from .neighbours import Neighbours
 from .problems import Retry
 from .tally import Tally
+from .tinc import graph
 from .tinc.control import TincError
 from .tinc.daemon import Tincd
 from .ubus import UbusError
@@ -23,9 +24,10 @@ _PATIENCE = 20  # seconds that a change may take before what is still missing is
 _NAMED = 8  # peers in trouble that get a problem each; more of them share one
 _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
+_VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
 # Codes of what a member has wrong, or the owner wants.
-_OTHERS = ("bad_record", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
+_OTHERS = ("bad_record", "record_gone", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
 _OTHERS += ("pending", "unapproved", "revoked", "bad_statement")
 
 
@@ -51,6 +53,8 @@ class Convergence:
         self.latency = Latency()
         self.applies = {"tinc": Tally(), "bird": Tally()}
         self._underlay = {}  # node -> the address that tincd sees it at
+        self._vain = {}  # node -> since when it is dialled and not reached
+        self._candidates = None  # (those among which the plan shares out the dials, those dialled besides)
         self._dialled = {}  # node -> when its tunnel was last this router's to dial
         self._applying = asyncio.Lock()  # held while services and files change
         self._wake = asyncio.Event()  # there is something to plan, or to look at
@@ -141,16 +145,47 @@ class Convergence:
             del self._dialled[node]
             self._stale = True
 
+    def _present(self):
+        """The members among which dials are shared out: those alive, and those that tincd reaches all the same."""
+        return set([node for node in self.membership.others if self._is_present(node)])
+
+    def _is_present(self, node):
+        return node in self.membership.online or self.tincd.reaches(node)
+
+    def _substitutes(self):
+        """Who is dialled besides this router's share while some of it is not reached.
+
+        A sign of life may be forged: so as many of those that are reached, and of those not tried yet.
+        """
+        now = compat.monotonic()
+        others = self.membership.others
+        for node in [node for node in self._vain if node not in others or self.tincd.reaches(node)]:
+            del self._vain[node]
+        for node in self.plan.dialled if self.plan else ():
+            if node in others and not self.tincd.reaches(node):
+                self._vain.setdefault(node, now)
+        vain = [node for node in self._vain if now - self._vain[node] >= _VAIN]
+        if not vain or len(others) < graph.FULL_MESH:
+            return set()
+        reached = [node for node in others if self.tincd.reaches(node)]
+        untried = [node for node in others if node not in reached and node not in vain]
+        me = self.membership.me
+        found = set()
+        for nodes in (reached, untried):
+            found |= set(graph.dials(me.node, [others[node] for node in nodes] + [me], True))
+        return found
+
     def _make_plan(self):
         member = self.membership
+        self._candidates = self._present(), self._substitutes()
         plan = planning.make(
             member.config,
             member.me,
             list(member.others.values()) if member.admitted() else [],
             member.claims,
-            member.online,
+            self._candidates[0],
             self._underlay,
-            list(self._dialled),
+            list(set(self._dialled) | self._candidates[1]),
             self.tincd.version,
             self.drained,
         )
@@ -252,7 +287,10 @@ class Convergence:
             self._neighbours.apply(interface, self.plan.neighbours)
         except OSError as error:
             found.append(Problem("neighbours", interface, str(error)))
+        found_up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]
+        self.membership.vouch(found_up)
         self._look_at_underlay()
+        self._stale = self._stale or (self._present(), self._substitutes()) != self._candidates
         try:
             self.tincd.warm_up(self.plan)
         except OSError:

@@ -16,7 +16,7 @@ class Discovery:
         self._problems = problems
         self._report = report
 
-    async def look(self, secret):
+    async def look(self, secrets):
         """Asks umdns. A router without it sees nobody."""
         try:
             await self._bus.call("umdns", "update")
@@ -25,7 +25,7 @@ class Discovery:
             if error.status != NOT_FOUND:
                 self._report("umdns: %s" % error)
             answer = {}
-        self.seen = lan.sightings(answer, secret)
+        self.seen = lan.sightings(answer, secrets)
 
     def take_registry(self, options):
         """Gives a Config without `etcd` the servers of a neighbour, or those taken last. Whether there are any.

@@ -1,7 +1,7 @@
 """Members on the same LAN: what this router announces through umdns, and what it hears of others (RFC 6763).
 
 An announcement says who the member is and which registry it uses. Under a network secret it is signed, and a
-router without option `etcd` takes the registry of a neighbour that has the same secret.
+router without option `etcd` takes the registry of a neighbour that has the same secret, or one of two.
 """
 
 from . import compat, config
@@ -35,13 +35,13 @@ def announcement(options, me):
         servers.pop()
     fields = [me.node, me.ip, fingerprint(me), " ".join(servers)]
     texts = ["%s=%s" % pair for pair in zip(("node", "address", "key", "etcd"), fields)]
-    if options.secret:
-        texts.append("sig=" + _sign(fields, options.secret))
+    if options.secrets:
+        texts.append("sig=" + " ".join([_sign(fields, secret) for secret in options.secrets]))
     service = {"service": SERVICE + ".local", "port": options.port, "instance": me.node, "txt": texts}
     return {"mdns": {"bgpmesh_%d" % options.port: service}}
 
 
-def sightings(answer, secret):
+def sightings(answer, secrets):
     """node -> Sighting from umdns' answer to `browse` with "array". What is no announcement is passed over."""
     found = {}
     heard = answer.get(SERVICE)
@@ -51,7 +51,8 @@ def sightings(answer, secret):
         fields = [values.get(name, "") for name in ("node", "address", "key", "etcd")]
         if not fields[0]:
             continue
-        trusted = bool(secret) and values.get("sig") == _sign(fields, secret)
+        signatures = values.get("sig", "").split()
+        trusted = any([_sign(fields, secret) in signatures for secret in secrets])
         if trusted or fields[0] not in found:
             found[fields[0]] = Sighting(*fields, trusted)
     return found

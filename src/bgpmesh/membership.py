@@ -1,12 +1,14 @@
 """This router's membership: its own record, address and liveness in the registry, and what the others say."""
 
 from . import VERSION, address, compat, records
+from . import secret as network_secret
 from .cache import Cache
+from .held import GRACE, Held, Serials
 from .model import Problem
 from .tally import Tally
 
-_SETTLE = 60  # seconds that members missing from a wiped registry are given to write themselves back
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
+_NAMED = 32  # members with something wrong that get a problem each; more of them share one
 
 
 class Membership:
@@ -27,15 +29,16 @@ class Membership:
         self.config = config
         self._keys = keys
         self.registry = registry
+        registry.judge = self._judge
         self._problems = problems
         self._report = report
         self.prefixes = None
         self._generation = None
-        self._missing = {}  # node -> (Entry, seconds until it is given up), after the registry was wiped
-        self._decoded = {}  # node -> (modified, Member or None, Problem or None)
-        self._serials = {}  # node -> highest serial seen
-        self.entries = {}  # node -> Entry, what was decoded last
-        self._kept = None  # (Entry, Member) of ours that were the same
+        self._held = Held(GRACE if config.secret or config.trust == "signed" else 0)
+        self._decoded = {}  # node -> (Entry, Member or None, Problem or None)
+        self._serials = Serials()
+        self.entries = {}  # node -> Entry of who is a member, or wants to be
+        self._kept = None  # (Entry, Member, secret) of ours that were the same
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._cache = Cache()
@@ -51,7 +54,8 @@ class Membership:
         if self.trust:
             self.trust.load()
         if earlier:
-            cache.entries = earlier.entries
+            cache.entries = earlier.in_force()
+            cache.serials = earlier.serials()
             cache.address = earlier.me and earlier.me.ip
             self.polls = earlier.polls
             self.prefixes = earlier.prefixes
@@ -64,6 +68,7 @@ class Membership:
                 self._problems.replace("cache", [Problem("disk", "cache", text)])
             if cache.entries:
                 self._report("%d members are known from the last time" % len(cache.entries))
+        self._serials = Serials(cache.serials)
         self._decode(cache.entries)
         self.online = set(earlier.online if earlier else self.others)
         known = cache.address
@@ -85,7 +90,11 @@ class Membership:
 
     def settling(self):
         """Whether a wiped registry's members are still being waited for."""
-        return bool(self._missing)
+        return self._held.settling()
+
+    def vouch(self, nodes):
+        """These members are seen to be in the mesh, whatever becomes of their records."""
+        self._held.vouch(nodes)
 
     async def step(self):
         """One exchange with the registry: look, stay alive, keep address and record right.
@@ -95,12 +104,13 @@ class Membership:
         changed = await self._poll()
         if self.trust and await self._hear_owner():
             changed = True
+        wiped = self.registry.generation != self._generation and self._is_wiped()
         if self.registry.generation != self._generation:
-            self._hold_on_to_missing()
+            self._generation = self.registry.generation
             changed = True
-        if changed or not self.known or self._missing:
+        if changed or not self.known or self._held.holdings:
             self.known = True
-            changed = self._take_in() or changed
+            changed = self._take_in(wiped) or changed
         if self._is_taken():
             text = (
                 "another router is in the mesh as '%s'; set another name: uci set bgpmesh.main.node=…"
@@ -122,7 +132,15 @@ class Membership:
         changed = self.trust.learn(self.registry)
         if changed:
             # Every record is to be judged anew.
-            self._decoded = {node: (None, known[1], known[2]) for node, known in self._decoded.items()}
+            for entry in self.registry.members.values():
+                if entry.verdict and not (entry.verdict[2] and entry.verdict[2].code == "bad_record"):
+                    entry.verdict = None
+            if self.registry.passed_over:
+                self.registry.reread()
+            self._decoded = {node: (known[0], known[1], None, True) for node, known in self._decoded.items()}
+            for node, holding in list(self._held.holdings.items()):
+                if not self.trust.approves(holding.member):
+                    self._held.release(node)
         self._problems.replace("approval", self.trust.own_problems())
         await self.trust.restore(self.registry)
         return changed
@@ -137,35 +155,45 @@ class Membership:
             self.polls.note(began, good)
         return changed
 
-    def _take_in(self):
-        """Takes over what the registry has. True where the members are others, or alive, now."""
-        now = compat.monotonic()
-        members = self.registry.members
-        self._missing = {node: kept for node, kept in self._missing.items() if node not in members and kept[1] > now}
-        entries = dict(members)
-        for node in self._missing:
-            entries[node] = self._missing[node][0]
-        changed = self._decode(entries)
-        online = set(self.registry.alive) | set([node for node in self._missing if node in self.online])
+    def _take_in(self, wiped=False):
+        """Takes over what the registry has. True where the members are others, or alive, now.
+
+        wiped: whether what is missing may be so because all of the registry is gone.
+        """
+        changed = self._decode(self.registry.members, wiped)
+        held = self._held.holdings
+        online = set([node for node in self.registry.alive if node not in held])
+        online |= set([node for node in held if held[node].online])
         changed = changed or online != self.online
         self.online = online
-        self.claims = self.registry.claims
+        # Under a secret the signed records alone say whose an address is: anybody could have written the claims.
+        self.claims = {} if self.config.secret else self.registry.claims
         return changed
 
     def save(self):
         """Writes the cache where it has changed; a failure is a problem that stays until a write succeeds."""
-        if not self._unsaved or not self.me or self._missing:
+        if not self._unsaved or not self.me or self.settling():
             return
-        entries = {node: entry for node, entry in self.registry.members.items() if self._is_good(node)}
         try:
-            self._unsaved = not self._cache.save(self.me.ip, entries)
+            self._unsaved = not self._cache.save(self.me.ip, self.in_force(), self.serials())
             self._problems.replace("cache", [])
         except OSError as error:
             text = "cannot keep the last known members in /etc/bgpmesh: %s; free some space" % compat.reason(error)
             self._problems.replace("cache", [Problem("disk", "cache", text)])
 
-    def _is_good(self, node):
-        return node == self.config.node or node in self.others
+    def in_force(self):
+        """node -> Entry of the records that count: the good ones, and the last good ones of who is held on to."""
+        entries = {node: decoded[0] for node, decoded in self._decoded.items() if decoded[1]}
+        for node, holding in self._held.holdings.items():
+            entries[node] = holding.entry
+        return entries
+
+    def serials(self):
+        """node -> highest serial seen, of those whose record does not tell it."""
+        if not self.config.secret:
+            return {}
+        kept = self.in_force()
+        return {node: serial for node, serial in self._serials.known.items() if node not in kept}
 
     def _is_taken(self):
         """Whether our name's record is another's: with other keys, and alive or so until lately.
@@ -189,80 +217,137 @@ class Membership:
         decoded = self._decoded.get(self.config.node)
         return decoded and decoded[1]
 
-    def _hold_on_to_missing(self):
+    def _is_wiped(self):
+        """Whether the registry has lost what it had; says so."""
         # At the first look what was there before is from the cache: older than a registry that only went on.
-        newest = max([entry.modified for entry in self.entries.values()] + [0])
-        first = self._generation is None
-        self._generation = self.registry.generation
-        self._decoded = {}  # a revision says nothing about what another store has at it
-        if first and self.registry.revision >= newest:
-            return
-        until = compat.monotonic() + _SETTLE
-        for node, entry in self.entries.items():
-            if node != self.config.node and node not in self.registry.members and node in self.others:
-                self._missing[node] = (entry, until)
-        if self._missing:
-            self._report(
-                "the registry was wiped or replaced; %d members are kept until they write themselves back"
-                % len(self._missing)
-            )
+        newest = max([entry.modified for entry in self.in_force().values()] + [0])
+        if self._generation is None and self.registry.revision >= newest:
+            return False
+        missing = [node for node in self.others if node not in self.registry.members]
+        if missing:
+            self._held.settle()
+            text = "the registry was wiped or replaced; %d members are kept until they write themselves back"
+            self._report(text % len(missing))
+        return True
 
-    def _decode(self, entries):
-        """Decodes what changed. True where the set of Members is another now."""
-        changed = False
-        problems = []
+    def _decode(self, entries, wiped=False):
+        """Decodes what changed, and holds on to who has a good record no more. True where the Members are others."""
+        over = self._held.expire()
+        for node in over:
+            self._serials.went(node)
+        changed = bool(over)
         for node in sorted(entries):
-            entry = entries[node]
             known = self._decoded.get(node)
-            if not known or known[0] != entry.modified:
-                member, problem = self._decode_one(node, entry)
+            if not known or known[0] is not entries[node] or known[3:]:
+                self._decoded[node] = self._decode_one(node, entries[node])
+                self._follow(node, known, False)
                 changed = True
-                self._decoded[node] = known = (entry.modified, member, problem)
-            if known[2]:
-                problems.append(known[2])
         for node in sorted(self._decoded):
             if node not in entries:
-                del self._decoded[node]
-                if node != self.config.node:
-                    self._serials.pop(node, None)
+                self._follow(node, self._decoded.pop(node), wiped)
                 changed = True
-        self._problems.replace("records", problems)
+        held = self._held.holdings
+        self._problems.replace("records", self._record_problems())
         if changed:
-            self.others = {
-                node: self._decoded[node][1]
-                for node in self._decoded
-                if node != self.config.node and self._decoded[node][1]
-            }
+            self.others = {node: decoded[1] for node, decoded in self._decoded.items() if decoded[1]}
+            self.others.update({node: held[node].member for node in held})
+            self.others.pop(self.config.node, None)
             own = self._own()
             if self.me and own:
                 self.me.created = own.created
-        self.entries = entries
+        self.entries = {node: entries[node] for node in entries if any(self._decoded[node][1:])}
+        for node in held:
+            self.entries.setdefault(node, held[node].entry)
         return changed
 
+    def _follow(self, node, before, wiped):
+        """Sees to who is held on to after the record of a node changed. before: what it was decoded to, or None."""
+        _, member, problem = self._decoded.get(node) or (None, None, None)
+        missing = node not in self._decoded
+        if member or not missing and not problem:  # it is good, or a farewell
+            self._held.release(node)
+        elif before and before[1] and node != self.config.node and self._may_hold(before[1], missing, wiped):
+            self._held.hold(node, before[0], before[1], node in self.online, wiped)
+        if not member and node not in self._held.holdings and node != self.config.node:
+            self._serials.went(node)
+
+    def _record_problems(self):
+        """What is wrong with the records of the registry; beyond a number one Problem says how many more."""
+        found = [decoded[2] for decoded in self._decoded.values() if decoded[2]]
+        held = self._held.holdings
+        for node in held:
+            if node not in self._decoded and not held[node].online:
+                text = "the record of '%s' is gone from the registry; it is a member all the same until it leaves"
+                found.append(Problem("record_gone", node, text % node))
+        found.sort(key=lambda problem: problem.subject)
+        more = len(found) - _NAMED + self.registry.passed_over
+        if more > 0:
+            text = "%d more records cannot be used; `etcdctl get --prefix --keys-only %s` lists all"
+            found = found[:_NAMED] + [Problem("bad_record", "more", text % (more, self.key("")))]
+        return found
+
+    def _judge(self, node, entry):
+        """Whether a record that is just being read counts; of one that does not, no more than the reason is kept."""
+        entry.verdict = (self,) + self._decode_one(node, entry)[1:]
+        problem = entry.verdict[2]
+        if problem and problem.code == "bad_record":
+            entry.forget()
+        # Who knows the secret is no stranger, whether approved or not.
+        return not problem or problem.code != "bad_record" and bool(self.config.secret)
+
     def _decode_one(self, node, entry):
+        """(entry, Member or None, Problem or None) of a record; None twice where its member has left."""
+        if entry.verdict and entry.verdict[0] is self:
+            return (entry,) + entry.verdict[1:]
         try:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
+            entry.slim(member, self.key(node))
             if self.trust:
                 self.trust.check(member)
-            if self.config.secret and member.serial < self._serials.get(node, 0):
-                raise records.RecordError("serial %d is lower than one seen before: a replay" % member.serial)
-            self._serials[node] = max(member.serial, self._serials.get(node, 0))
-            entry.slim(member, self.key(node), self.config.secret)
-            return member, None
+            self._check_serial(node, member.serial)
+            before = self._in_force(node)
+            if self.config.secret and before:
+                # Who deletes a record and puts it back must not make its member a junior.
+                member.created = entry.created = min(before.created, member.created)
+            return entry, member, None
+        except records.Left as left:
+            try:
+                self._check_serial(node, left.serial)
+                return entry, None, None
+            except records.RecordError as error:
+                fault = error
         except records.RecordError as error:
-            last = self._last_approved(node)
+            fault = error
+        text = "member %s is left out: %s"
+        before = self._in_force(node)
+        if before and self._may_hold(before, False, False):
             text = "the record of %s is refused, and an earlier one holds: %s"
-            text = (text if last else "member %s is left out: %s") % (records.shown(node), error)
-            return last, Problem(getattr(error, "code", "bad_record"), records.plain(node), text)
+        text %= records.shown(node), fault
+        return entry, None, Problem(getattr(fault, "code", "bad_record"), records.plain(node), text)
 
-    def _last_approved(self, node):
-        """What the node's record said before it became one that cannot be its own; None where that is not known."""
-        last = self._decoded.get(node, (None, None))[1] if self.trust else None
-        return last if last and self.trust.approves(last) else None
+    def _may_hold(self, member, missing, wiped):
+        """Whether a member is held on to whose good record is gone, or else is another."""
+        if self.trust and not self.trust.approves(member):
+            return False
+        return bool(self.config.secret) or (wiped if missing else bool(self.trust))
+
+    def _check_serial(self, node, serial):
+        known = self._serials.get(node)
+        if self.config.secret and serial < known:
+            raise records.RecordError("serial %d is lower than one seen before, %d: a replay" % (serial, known))
+        self._serials.note(node, serial)
+
+    def _in_force(self, node):
+        """The Member that counts under a name, or None."""
+        decoded = self._decoded.get(node)
+        if node == self.config.node:
+            return decoded and decoded[1] or self.me
+        held = self._held.holdings.get(node)
+        return decoded and decoded[1] or held and held.member
 
     def key(self, node=None):
         """The etcd key of a member's record; without a name, of our own."""
-        return "%s/peers/%s" % (self.config.etcd_prefix, node or self.config.node)
+        return "%s/peers/%s" % (self.config.etcd_prefix, self.config.node if node is None else node)
 
     def _set_address(self, ip):
         config = self.config
@@ -285,19 +370,20 @@ class Membership:
             VERSION,
             known.created if known else _LAST,
         )
+        self.me.secrets = network_secret.names(config.secrets)
 
     async def _keep_address(self):
         """Sees to it that an address is ours in the registry. True where our address changed."""
         config = self.config
         before = self.me.ip if self.me else None
         wanted = config.address or before
-        if wanted and self.registry.claims.get(wanted) == config.node:
+        if wanted and self._owner(wanted) == config.node:
             self._problems.replace("address", [])
             if not before:
                 self._set_address(wanted)
             return not before
         if config.address:
-            owner = self.registry.claims.get(config.address)
+            owner = self._owner(config.address)
             if not owner or await self._take_over(config.address):
                 owner = await self._claim(config.address)
             if owner != config.node:
@@ -310,14 +396,27 @@ class Membership:
             return (self.me.ip if self.me else None) != before
         return await self._claim_free(wanted) != before
 
+    def _owner(self, ip):
+        """The node that an address belongs to, or None. Under a secret records go before claims."""
+        return self._rival(ip) or self.registry.claims.get(ip)
+
+    def _rival(self, ip):
+        """Under a secret the member with a record of this address that is senior to ours; None where there is none."""
+        known = self.me or self._own()
+        ours = (known.created if known else _LAST, self.config.node)
+        users = [(member.created, member.node) for member in self.others.values() if member.ip == ip]
+        return min(users)[1] if self.config.secret and users and min(users) < ours else None
+
     async def _claim_free(self, wanted):
         """Claims `wanted`, or the address that is ours already, or the first free one. Returns what we have."""
         claims = self.registry.claims
         network = self.config.network
         node = self.config.node
         ours = [ip for ip in sorted(claims) if claims[ip] == node and self._is_usable(ip)]
+        if wanted and self.config.secret and (wanted not in claims or await self._take_over(wanted)):
+            ours = [wanted] + ours
         for ip in ours + ([wanted] if wanted and wanted not in claims else []):
-            if await self._claim(ip) == node:
+            if not self._rival(ip) and await self._claim(ip) == node:
                 return ip
         used = set([member.ip for member in self.others.values()])
         for number in range(1, network.hosts() + 1):
@@ -340,9 +439,15 @@ class Membership:
         return owner
 
     async def _take_over(self, ip):
-        """Takes over a claim whose owner is gone without a trace; whether it is ours now."""
-        owner = self.registry.claims[ip]
-        gone = owner not in self.registry.members and owner not in self.registry.alive
+        """Takes over a claim whose owner is gone without a trace; whether it is ours now.
+
+        Under a secret every claim without a record is one that anybody may have written.
+        """
+        owner = self.registry.claims.get(ip)
+        if self.config.secret:
+            gone = owner is not None and not self._rival(ip)
+        else:
+            gone = owner not in self.registry.members and owner not in self.registry.alive
         return gone and await self.registry.steal(ip, owner)
 
     async def _claim_abandoned(self):
@@ -367,23 +472,47 @@ class Membership:
         if not self.me or self.prefixes is None:
             return False
         own = self.registry.members.get(self.config.node)
-        if own and self._kept == (own, self.me):
+        secret = network_secret.signing(self.config.secrets, self.others.values())
+        if own and self._kept == (own, self.me, secret):
             return False
         # Whatever is stored under our name, ours must be higher.
-        self.me.serial = self._serials.get(self.config.node, 0)
-        if own and own.text == records.encode(self.me, self.key(), self.config.secret):
-            self._kept = own, self.me
+        self.me.serial = self._serials.get(self.config.node)
+        if own and own.text == records.encode(self.me, self.key(), secret):
+            self._kept = own, self.me, secret
             return False
-        self.me.serial += 1
-        await self.registry.put_record(records.encode(self.me, self.key(), self.config.secret))
+        if own and self._has_left(self.config.node):
+            await self.registry.withdraw()  # who left and comes back is a junior
+        # Without a secret anybody may have put the highest one there is.
+        self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
+        await self.registry.put_record(records.encode(self.me, self.key(), secret))
         return True
+
+    def _has_left(self, node):
+        """Whether what the registry has of a node is its farewell."""
+        decoded = self._decoded.get(node)
+        return bool(decoded) and not any(decoded[1:])
 
     async def leave(self):
         """Takes this router out of the registry: record, claim and liveness. Raises EtcdError.
 
-        What is there under our name and is another router's stays.
+        What is there under our name and is another router's stays. Under a secret a farewell is left behind.
         """
         await self.registry.poll()
         self._take_in()
         if not self._is_taken():
-            await self.registry.leave()
+            await self.registry.leave(self._farewell(self.config.node))
+
+    async def remove(self, node):
+        """Takes another member out of the registry. Raises EtcdError, ValueError."""
+        if node == self.config.node or not records.is_name(node):
+            raise ValueError("the name of another member would be right; see `bgpmesh peers`")
+        await self.registry.poll()
+        self._take_in()
+        await self.registry.remove(node, self._farewell(node))
+
+    def _farewell(self, node):
+        """What is left in the place of a node's record; None where deleting is enough."""
+        secret = network_secret.signing(self.config.secrets, self.others.values())
+        if not secret or not self.others:
+            return None  # nobody would read it
+        return records.farewell(self._serials.get(node) + 1, self.key(node), secret)

@@ -1,4 +1,4 @@
-"""What the network's owner does: makes the signing key, approves members, revokes them (trust.py).
+"""What the network's owner does: makes the signing key, approves members, revokes them (trust.py); makes a secret.
 
 On any machine that has this package, the mesh's options and the secret key. The agent need not run there.
 """
@@ -6,9 +6,26 @@ On any machine that has this package, the mesh's options and the secret key. The
 import os
 
 from . import check, clock, compat, discovery, disk, etcd, records, trust, usign
+from .config import ConfigError, load
 from .model import STATE
+from .options import CONFIG
 
 SECRET = STATE + "/network.sec"
+_SET = """\
+A new network secret; it is kept nowhere else than where you put it. On every member:
+
+uci set bgpmesh.main.secret='%s'
+uci commit bgpmesh; service bgpmesh reload"""
+_ROTATE = """\
+A new network secret; it is kept nowhere else than where you put it. On every member, one after the other:
+
+uci set bgpmesh.main.secret_old="$(uci get bgpmesh.main.secret)"
+uci set bgpmesh.main.secret='%s'
+uci commit bgpmesh; service bgpmesh reload
+
+And when all have it, on every member, one after the other:
+
+uci delete bgpmesh.main.secret_old; uci commit bgpmesh; service bgpmesh reload"""
 
 
 class Refused(Exception):
@@ -118,3 +135,12 @@ def _highest(entry, key, public):
         except ValueError:
             pass
     return highest
+
+
+def new_secret():
+    """A text with a new secret, and the commands that set it or have it take the place of the one there is."""
+    try:
+        has_one = load(disk.read(CONFIG) or "", "router").secret
+    except (ConfigError, OSError, ValueError):
+        has_one = None
+    return (_ROTATE if has_one else _SET) % compat.hexlify(os.urandom(32))

@@ -45,7 +45,7 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
     """The Plan of one router.
 
     config: its Config; me: its own Member; members: the other Members; claims: address -> node;
-    online: names of the members that are alive; underlay: node -> address that its tunnel is seen
+    online: names of the members that are there to be dialled; underlay: node -> address that its tunnel is seen
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
     drained: whether the peers are told to use this router only where there is no other.
     """

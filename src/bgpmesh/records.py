@@ -9,18 +9,29 @@ import binascii
 import json
 
 from . import address, compat
+from . import secret as network_secret
 
 MAX_LENGTH = 16384
 MAX_PREFIXES = 256
-_LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
+MAX_SECRETS = 4
+LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
 _SIGNATURE = ',"sig":"hmac-sha256:'
 _BRACKETS = 512  # of a text, at most
 _NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_HEX = "0123456789abcdef"
 _BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 
 
 class RecordError(ValueError):
     """A record that cannot be used; the text says what was found and what would be right."""
+
+
+class Left(RecordError):
+    """What a router that has left put in its record's place: it is no member any more. serial: as of a Member."""
+
+    def __init__(self, serial):
+        super().__init__("the member has left")
+        self.serial = serial
 
 
 class Member:
@@ -31,6 +42,8 @@ class Member:
     or None for a router that others cannot dial. asn, router_id: BGP's. prefixes: announced
     prefixes, sorted. serial: grows with every change of the record. version: of its agent.
     created: etcd's create revision of the record, by which the first to announce a prefix keeps it.
+    secrets: names of the network secrets that it knows, the newest first. signed: the secret that the record
+    is signed with, or None.
     """
 
     def __init__(self, node, ip, ip6, key, ed25519, endpoint, asn, router_id, prefixes, serial, version, created=0):
@@ -46,6 +59,8 @@ class Member:
         self.serial = serial
         self.version = version
         self.created = created
+        self.secrets = []
+        self.signed = None
 
 
 class Entry:
@@ -54,6 +69,7 @@ class Entry:
     def __init__(self, text, created, modified):
         self.created = created
         self.modified = modified
+        self.verdict = None  # (whose, Member or None, Problem or None) of who has decoded it
         self._text = text
         self._source = None  # (Member, key, secret) that the text can be made from
 
@@ -62,11 +78,16 @@ class Entry:
         """As stored; None where it is no UTF-8 or longer than MAX_LENGTH."""
         return encode(*self._source) if self._source else self._text
 
-    def slim(self, member, key, secret):
+    def slim(self, member, key):
         """Lets go of the text where its Member gives the same: of a large mesh it is half of the memory."""
-        if self._text is not None and self._text == encode(member, key, secret):
-            self._source = member, key, secret
+        if self._text is not None and self._text == encode(member, key, member.signed):
+            self._source = member, key, member.signed
             self._text = None
+
+
+    def forget(self):
+        """Lets go of the text: it is none that counts, and may be long."""
+        self._text = None
 
 
 def is_name(text):
@@ -88,25 +109,36 @@ def encode(member, key=None, secret=None):
         ("serial", member.serial),
         ("version", member.version),
     )
-    text = "{" + ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields]) + "}"
-    if secret:
-        text = text[:-1] + _SIGNATURE + _sign(text, key, secret) + '"}'
-    return text
+    if len(member.secrets) > 1:
+        fields += (("secrets", member.secrets),)
+    return _signed("{" + ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields]) + "}", key, secret)
+
+
+def farewell(serial, key, secret=None):
+    """What is put in the place of the record of a router that leaves: who reads it later still learns of it."""
+    return _signed('{"left":true,"serial":%d}' % serial, key, secret)
+
+
+def _signed(text, key, secret):
+    return text[:-1] + _SIGNATURE + _sign(text, key, secret) + '"}' if secret else text
 
 
 def decode(node, text, config, key=None, created=0):
     """The Member that a record describes.
 
     node: the name in the record's etcd key `key`; text: the record as stored; config: this router's
-    Config, for the overlay's networks, the defaults and the secret. Raises RecordError.
+    Config, for the overlay's networks, the defaults and the secrets. Raises RecordError, and of that Left.
     """
     if not is_name(node):
         raise RecordError("the name is not one to 63 letters, digits and underscores")
     if text is None or len(text) > MAX_LENGTH:
         raise RecordError("the record is longer than %d bytes" % MAX_LENGTH)
-    if config.secret:
-        text = _verify(text, key, config.secret)
+    signed = None
+    if config.secrets:
+        text, signed = _verify(text, key, config.secrets)
     fields = _parse(text)
+    if fields.get("left") is True:
+        raise Left(_number(fields, "serial", 0))
     asn = _number(fields, "asn", config.asn)
     if not 0 < asn < 4294967295:
         raise RecordError("'asn' is %d: not from 1 to 4294967294" % asn)
@@ -129,6 +161,9 @@ def decode(node, text, config, key=None, created=0):
     )
     if not member.key and not member.ed25519:
         raise RecordError("there is neither 'key' nor 'ed25519'")
+    if signed:
+        member.signed = signed
+        member.secrets = _secrets(fields) or [network_secret.name(signed)]
     return member
 
 
@@ -136,14 +171,15 @@ def _sign(text, key, secret):
     return compat.hmac_sha256(secret.encode(), (key + "\n" + text).encode())
 
 
-def _verify(text, key, secret):
+def _verify(text, key, secrets):
     body, found, signature = text.rpartition(_SIGNATURE)
     if not found:
         raise RecordError("the record is not signed, and this network has a secret")
     body += "}"
-    if signature != _sign(body, key, secret) + '"}':
-        raise RecordError("the signature is wrong: signed with another secret, or changed since")
-    return body
+    for secret in secrets:
+        if signature == _sign(body, key, secret) + '"}':
+            return body, secret
+    raise RecordError("the signature is wrong: signed with another secret, or changed since")
 
 
 def loads(text):
@@ -188,8 +224,8 @@ def _text(fields, name, earlier=None):
 
 def _number(fields, name, default):
     value = fields.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
-        raise RecordError("'%s' is not a whole number from 0 to %d" % (name, _LARGEST))
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise RecordError("'%s' is not a whole number from 0 to %d" % (name, LARGEST))
     return value
 
 
@@ -234,6 +270,16 @@ def _endpoint(text):
         return address.parse_endpoint(text, 655)
     except ValueError as error:
         raise RecordError("'endpoint' is %s: %s" % (shown(text), error))
+
+
+def _secrets(fields):
+    found = fields.get("secrets", [])
+    if not isinstance(found, list) or len(found) > MAX_SECRETS:
+        raise RecordError("'secrets' is not a list of at most %d" % MAX_SECRETS)
+    for text in found:
+        if not isinstance(text, str) or len(text) != network_secret.NAME_LENGTH or text.strip(_HEX):
+            raise RecordError("'secrets' has an item that is no name of one")
+    return found
 
 
 def _prefixes(fields, config):

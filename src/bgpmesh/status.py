@@ -1,6 +1,6 @@
 """What the agent says of itself over ubus: objects `bgpmesh` and `luci.bgpmesh`.
 
-Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has drain, undrain and leave, too.
+Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has drain, undrain, leave and remove, too.
 """
 
 import asyncio
@@ -44,6 +44,13 @@ def publish(agent):
     async def undrain(_):
         return await agent.drain(False)
 
+    async def remove(data):
+        try:
+            await agent.remove(data.get("node", ""))
+        except (EtcdError, ValueError) as error:
+            return {"problem": str(error)}
+        return {"problem": ""}
+
     def sync(_):
         agent.sync()
         return {"queued": True}
@@ -58,6 +65,7 @@ def publish(agent):
             methods["drain"] = (signature, drain)
             methods["undrain"] = (signature, undrain)
             methods["leave"] = (signature, leave)
+            methods["remove"] = ({"node": blob.STRING}, remove)
         agent.bus.publish(name, methods)
 
 

@@ -246,8 +246,8 @@ def interfaces(data):
         return
     for prefix in netifd.from_dump(values, ["lan", "guest"]):
         assert 0 < prefix.length < 128
-    for secret in (None, SECRET):
-        seen = lan.sightings(values, secret)
+    for secrets in ([], [SECRET]):
+        seen = lan.sightings(values, secrets)
         for node in seen:
             for server in _servers(seen[node].etcd):
                 config.server_text(server)

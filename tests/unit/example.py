@@ -6,6 +6,7 @@ from bgpmesh import address, compat, config, disk, records
 
 GOLDEN = (__file__.rpartition("/")[0] or ".") + "/../golden"
 SECRET = "correct horse battery"
+OTHER_SECRET = "another secret of that length"
 
 # Of keys made by tinc 1.1pre18 for this; their private halves are nowhere.
 RSA = (

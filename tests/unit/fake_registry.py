@@ -47,6 +47,9 @@ class Registry:
         self.statements = {}
         self.revision = 0
         self.generation = 0
+        self.passed_over = 0
+        self.judge = None
+        self._read = {}
         self.puts = []
         self._wipes = store.wipes
         self._seen = None
@@ -66,12 +69,21 @@ class Registry:
         )
         changed = seen != self._seen
         self._seen = seen
-        self.members = dict(store.records)
+        self.members = {node: self._own(node, entry) for node, entry in store.records.items()}
         self.claims = dict(store.claims)
         self.alive = set(store.alive)
         self.statements = dict(store.statements)
         self.revision = store.revision
         return changed
+
+    def _own(self, node, entry):
+        """An entry of this view's own, made and judged when it is read for the first time."""
+        known = self._read.get(node)
+        if not known or known[0] is not entry:
+            known = self._read[node] = entry, Entry(entry.text, entry.created, entry.modified)
+            if self.judge:
+                self.judge(node, known[1])
+        return known[1]
 
     async def keep_alive(self):
         self._ask()
@@ -112,13 +124,23 @@ class Registry:
             self.store.revision += 1
             del self.store.claims[address]
 
-    async def leave(self):
+    async def withdraw(self):
         self._ask()
         self.store.revision += 1
         self.store.records.pop(self.node, None)
-        self.store.alive.discard(self.node)
-        for address in [address for address in self.store.claims if self.store.claims[address] == self.node]:
+
+    async def remove(self, node, farewell=None):
+        self._ask()
+        self.store.revision += 1
+        self.store.records.pop(node, None)
+        if farewell:
+            self.store.put(node, farewell)
+        self.store.alive.discard(node)
+        for address in [address for address in self.store.claims if self.store.claims[address] == node]:
             del self.store.claims[address]
+
+    async def leave(self, farewell=None):
+        await self.remove(self.node, farewell)
 
     def close(self):
         pass

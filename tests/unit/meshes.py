@@ -1,8 +1,8 @@
 """The meshes whose rendered files are in tests/golden: what each is, as its README says. Runs on both runtimes."""
 
-from example import SECRET, member, options
+from example import OTHER_SECRET, SECRET, member, options
 
-from bgpmesh import plan
+from bgpmesh import plan, secret
 
 
 def alone():
@@ -66,7 +66,21 @@ def outcast():
     return options(), member("alfa", 1, created=9), [member("bravo", 2, ip="10.0.0.1")], {}
 
 
+def another_secret():
+    config = options(
+        "option network6 'fd00:99::/64'", "option secret '%s'" % OTHER_SECRET, "option secret_old '%s'" % SECRET
+    )
+    others = [
+        member("bravo", 2, ip6="fd00:99::2", prefixes=["192.168.2.0/24", "2001:db8:2::/48"]),
+        member("carol", 3, ip6=None, prefixes=["192.168.3.0/24", "2001:db8:3::/48"]),
+    ]
+    others[0].secrets = secret.names([OTHER_SECRET, SECRET])
+    others[1].secrets = secret.names([SECRET])
+    return config, member("alfa", 1, ip6="fd00:99::1"), others, {}
+
+
 MESHES = {
+    "another-secret": another_secret,
     "alone": alone,
     "three": three,
     "everything": everything,

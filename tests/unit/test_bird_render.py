@@ -1,6 +1,7 @@
-from example import SECRET, golden, member, options, prefixes
+from example import OTHER_SECRET, SECRET, golden, member, options, prefixes
 from meshes import MESHES, planned
 
+from bgpmesh import secret
 from bgpmesh.bird import render
 from bgpmesh.roster import Seat
 from bgpmesh.tinc import graph
@@ -80,6 +81,38 @@ def test_without_an_overlay_address_of_ipv6_there_is_no_word_of_it():
         options(), member("alfa", 1), prefixes("2001:db8:1::/48"), [Seat(member("bravo", 2), prefixes("2001:db8::/48"))]
     )
     assert "ipv6" not in text and "2001:db8" not in text
+
+
+def password(router, secrets, other, known):
+    """The password of router's session with the other one, by the secrets that each knows."""
+    statements = ["option %s '%s'" % pair for pair in zip(("secret", "secret_old"), secrets)]
+    peer = member(other, 2)
+    peer.secrets = secret.names(known)
+    text = conf(options(*statements), member(router, 1), [], [Seat(peer, [])])
+    return text.split('password "')[1].split('"')[0]
+
+
+def test_both_ends_of_a_session_take_the_newest_secret_that_both_know():
+    new, old = [OTHER_SECRET], [SECRET]
+    for one, other, right in (
+        (new, new, OTHER_SECRET),
+        (old, old, SECRET),
+        (new + old, old, SECRET),
+        (new + old, new, OTHER_SECRET),
+        (new + old, new + old, OTHER_SECRET),
+    ):
+        expected = render.session_password(right, "alfa", "bravo")
+        assert password("alfa", one, "bravo", other) == expected
+        assert password("bravo", other, "alfa", one) == expected
+    # Which of the two is the newer one they may see differently.
+    assert password("alfa", new + old, "bravo", old + new) == password("bravo", old + new, "alfa", new + old)
+
+
+def test_while_the_secret_changes_routes_do_not_depend_on_sessions():
+    found = "".join(planned("another-secret").bird.pieces())
+    assert "\troute 192.168.2.0/24 via 10.0.0.2;\n\troute 192.168.3.0/24 via 10.0.0.3;\n" in found
+    assert "\troute 2001:db8:2::/48 via fd00:99::2;\n" in found and "2001:db8:3::/48 via" not in found
+    assert "bridge" not in "".join(planned("everything").bird.pieces())
 
 
 def test_one_side_of_a_session_opens_it():

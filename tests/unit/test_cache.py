@@ -41,6 +41,20 @@ def test_what_was_saved_is_loaded():
         assert shown(second) == shown(first)
 
 
+def test_serials_are_kept_of_who_has_no_entry():
+    with Flash() as flash:
+        Cache().save("10.0.0.1", ENTRIES, {"carol": 7, "dora": 8})
+        found = Cache()
+        found.load()
+        assert found.serials == {"carol": 7, "dora": 8} and sorted(found.entries) == ["alfa", "bravo"]
+        text = disk.read(flash.path)
+        for bad in ('{"node":"carol","serial":"7"}', '{"node":7,"serial":7}', '{"serial":7}', '{"node":"carol"}'):
+            disk.write(flash.path, text.replace('{"node":"carol","serial":7}', bad), 0o600)
+            found = Cache()
+            found.load()
+            assert found.serials == {"dora": 8}, bad
+
+
 def test_nothing_there_is_an_empty_cache():
     with Flash():
         found = Cache()

@@ -1,9 +1,10 @@
 import json
 
+from example import SECRET, folder
 from fake_http import run
 from test_status import running
 
-from bgpmesh import VERSION, cli, compat, disk, status, ubus
+from bgpmesh import VERSION, cli, compat, config, disk, owner, status, ubus
 from bgpmesh.ubus import UbusError
 
 
@@ -38,7 +39,7 @@ class Captured:
 def answering(answer):
     """Has the agent answer that to every question; an exception is raised."""
 
-    async def ask(path, method, timeout=5):
+    async def ask(path, method, timeout=5, data=None):
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -200,3 +201,35 @@ def test_etcd_role_prints_commands_for_a_node_and_refuses_what_is_no_name():
     finally:
         disk.read = before
     assert ran("etcd-role", "a", "b")[0] == 2
+
+
+def test_remove_says_what_happened():
+    code, out, err = ran("remove", "bravo", answer={"problem": ""})
+    assert code == 0 and out.startswith("removed 'bravo'") and err == ""
+    assert ran("remove", "bravo", answer={"problem": "no"}) == (1, "", "bgpmesh: 'bravo' is not removed: no\n")
+    code, out, err = ran("remove", "bravo", answer=UbusError(4, "bgpmesh remove"))
+    assert code == 1 and "bgpmesh remove" in err
+    assert ran("remove")[0] == 2
+
+
+def test_a_secret_is_made_with_the_commands_that_set_it():
+    path = folder("cli") + "/bgpmesh"
+    before, owner.CONFIG = owner.CONFIG, path
+    try:
+        for text, commands in (
+            ("", 1),
+            ("config mesh 'main'\n\toption etcd 'a'\n", 1),
+            ("config mesh 'main'\n\toption etcd 'a'\n\toption secret '%s'\n" % SECRET, 2),
+        ):
+            disk.write(path, text, 0o600)
+            code, out, err = ran("secret")
+            found = out.split("bgpmesh.main.secret='")[1].split("'")[0]
+            assert (code, err) == (0, "") and len(found) == 64 and found.strip("0123456789abcdef") == ""
+            assert ran("secret")[1].split("bgpmesh.main.secret='")[1].split("'")[0] != found
+            assert config.load("config mesh main\noption etcd a\noption secret '%s'" % found, "r1").secret == found
+            assert out.count("uci commit bgpmesh; service bgpmesh reload") == commands
+            assert ("uci set bgpmesh.main.secret_old=" in out) == (commands == 2)
+            assert SECRET not in out and disk.read(path) == text
+    finally:
+        owner.CONFIG = before
+        disk.remove_folder(path.rpartition("/")[0])

@@ -41,6 +41,9 @@ class Membership:
     def settling(self):
         return False
 
+    def vouch(self, nodes):
+        self.vouched = nodes
+
 
 class Daemon:
     """What tinc.daemon.Tincd and bird.daemon.Bird have in common: `applied` plans, failures to come, what is seen."""
@@ -407,6 +410,37 @@ def test_a_tunnel_that_is_no_longer_ours_to_dial_is_held_for_a_minute():
     router.step(62)
     router.step(123)
     assert set(router.mesh.plan.share) == set(router.mesh.plan.dialled)
+
+
+def test_who_is_reached_is_dialled_whatever_becomes_of_its_sign_of_life():
+    router = Router(*range(2, 40))
+    router.connect(*router.membership.others)
+    router.step()
+    before = router.mesh.plan.share
+    router.membership.online = set()
+    router.mesh.refresh()
+    router.step(2)
+    assert router.mesh.plan.share == before
+
+
+def test_whatever_signs_of_life_are_forged_who_is_there_gets_connected():
+    router = Router(*range(2, 60))
+    there = ["r7", "r23", "r41"]
+    router.step()
+    share = router.mesh.plan.share
+    assert not set(share) & set(there)  # all are said to be alive, and those it would dial are not
+    for later in range(0, 2000, 10):
+        router.connect(*[node for node in router.mesh.plan.dialled if node in there])
+        router.step(later)
+        if router.tincd.nodes:
+            break
+    assert router.tincd.nodes
+    # The share goes on being tried.
+    for later in range(2000, 2200, 10):
+        router.connect(*there)
+        router.step(later)
+    assert set(share) <= set(router.mesh.plan.dialled) and set(there) & set(router.mesh.plan.dialled)
+    assert len(router.mesh.plan.dialled) < 20
 
 
 def test_the_address_that_a_tunnel_comes_from_is_never_routed_into_the_mesh():

@@ -652,6 +652,79 @@ def test_a_record_that_is_too_long_to_be_fetched_keeps_nobody_else_out():
     assert on(store, steps, limit=40000)
 
 
+def flood(store, count):
+    """Keys of nobody, before and behind those of the members."""
+    for number in range(count):
+        for name in ("!%d" % number, "z%d" % number):
+            store.put("/t/peers/" + name, "junk " * 50)
+            store.put("/t/alive/" + name)
+            store.put("/t/claims/172.16.%d.%s" % (number, name), name)
+
+
+def test_any_number_of_strangers_keeps_nobody_out_and_takes_little_memory():
+    for before in (True, False):
+        store = filled(40)
+
+        async def steps(registry, before=before, store=store):
+            registry.judge = lambda name, entry: entry.text.startswith("record")
+            if not before:
+                await registry.poll()
+            flood(store, 150)
+            for _ in range(2):
+                await registry.poll()
+            asked = len(store.paths)
+            await registry.poll()
+            assert len(store.paths) == asked + 1
+            names = set(["n%d" % number for number in range(40)])
+            for _ in range(2):
+                assert names <= set(registry.members) and len(registry.members) == len(names) + 64
+                assert registry.passed_over == 300 - 64
+                assert names <= registry.alive and len(registry.alive) <= len(names) + 64
+                assert names <= set(registry.claims.values()) and len(registry.claims) <= len(names) + 64
+                # Others join and leave meanwhile.
+                store.put("/t/alive/n99")
+                store.put("/t/claims/10.0.0.99", "n99")
+                await registry.poll()
+                store.put("/t/peers/n99", "record 99")
+                store.delete("/t/peers/n0")
+                store.delete("/t/alive/n0")
+                store.delete("/t/claims/10.0.0.0")
+                for _ in range(2):
+                    await registry.poll()
+                names.add("n99")
+                names.discard("n0")
+                assert "n0" not in registry.members and "n0" not in registry.alive
+            for key in list(store.keys):
+                if b"/!" in key or b"/z" in key or b"172.16" in key:
+                    store.delete(key)
+            for _ in range(3):
+                await registry.poll()
+            assert agrees(registry, store) and registry.passed_over == 0 and registry.generation == 0
+            return True
+
+        assert on(store, steps)
+
+
+def test_values_that_are_too_long_to_be_fetched_keep_nobody_out():
+    store = filled(20)
+
+    async def steps(registry):
+        for _ in range(2):
+            for key in ("/t/claims/!", "/t/claims/10.0.0.7x", "/t/alive/m", "/t/alive/n3", "/t/peers/m", "/t/peers/m2"):
+                store.put(key, "x" * 50000)
+            await registry.poll()
+            assert set(["n%d" % number for number in range(20)]) <= set(registry.members)
+            assert registry.members["m"].text is None
+            assert registry.claims["10.0.0.3"] == "n3" and registry.claims["!"] == ""
+            assert "m" in registry.alive
+            store.delete("/t/alive/m")
+            await registry.poll()
+            assert "m" not in registry.alive and registry.claims["!"] == ""
+        return True
+
+    assert on(store, steps, limit=20000)
+
+
 def test_an_owner_that_is_no_name_is_kept_as_data():
     store = Etcd()
     store.put("/t/claims/10.0.0.1", b"\xff")

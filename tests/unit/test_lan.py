@@ -1,4 +1,4 @@
-from example import ED25519, SECRET, folder, given, member, options
+from example import ED25519, OTHER_SECRET, SECRET, folder, given, member, options
 from fake_http import run
 
 from bgpmesh import config, discovery, disk, lan
@@ -38,11 +38,11 @@ def test_every_string_fits_into_a_txt_record():
     many = options("option secret '%s'" % SECRET, *["list etcd 'https://etcd-%02d.example.net'" % n for n in range(30)])
     texts = lan.announcement(many, member("bravo", 2))["mdns"]["bgpmesh_655"]["txt"]
     assert all([len(text) <= 255 for text in texts])
-    assert lan.sightings(heard(lan.announcement(many, member("bravo", 2))), SECRET)["bravo"].trusted
+    assert lan.sightings(heard(lan.announcement(many, member("bravo", 2))), [SECRET])["bravo"].trusted
 
 
 def test_who_has_the_same_secret_is_trusted():
-    seen = lan.sightings(heard(said(), said("carol", 3)), SECRET)
+    seen = lan.sightings(heard(said(), said("carol", 3)), [SECRET])
     assert sorted(seen) == ["bravo", "carol"]
     bravo = seen["bravo"]
     assert (bravo.node, bravo.address, bravo.etcd, bravo.trusted) == (
@@ -53,10 +53,19 @@ def test_who_has_the_same_secret_is_trusted():
     )
 
 
+def test_while_the_secret_changes_either_of_the_two_is_enough():
+    new = OTHER_SECRET
+    both = options("option secret '%s'" % new, "option secret_old '%s'" % SECRET)
+    for by, secrets in ((both, [SECRET]), (both, [new]), (SIGNED, [new, SECRET])):
+        assert lan.sightings(heard(said(by=by)), secrets)["bravo"].trusted
+    for text in lan.announcement(both, member("bravo", 2))["mdns"]["bgpmesh_655"]["txt"]:
+        assert len(text) <= 255
+
+
 def test_who_has_another_secret_or_none_is_seen_and_not_trusted():
     other = "another secret of that length"
-    for by, secret in ((options(), SECRET), (SIGNED, None), (SIGNED, other), (options(), None)):
-        assert [sighting.trusted for sighting in lan.sightings(heard(said(by=by)), secret).values()] == [False]
+    for by, secrets in ((options(), [SECRET]), (SIGNED, []), (SIGNED, [other]), (options(), [])):
+        assert [sighting.trusted for sighting in lan.sightings(heard(said(by=by)), secrets).values()] == [False]
 
 
 def test_whatever_was_changed_is_not_trusted():
@@ -64,7 +73,7 @@ def test_whatever_was_changed_is_not_trusted():
         answer = heard(said())
         texts = answer["_bgpmesh._udp"]["bravo"]["txt"]
         texts[place] += "0"
-        assert [each.trusted for each in lan.sightings(answer, SECRET).values()] == [False], texts[place]
+        assert [each.trusted for each in lan.sightings(answer, [SECRET]).values()] == [False], texts[place]
 
 
 def test_an_impostor_does_not_take_the_place_of_who_is_trusted():
@@ -72,7 +81,7 @@ def test_an_impostor_does_not_take_the_place_of_who_is_trusted():
     for name in ("a", "z"):
         answer = heard(said())
         answer["_bgpmesh._udp"][name] = forged
-        assert lan.sightings(answer, SECRET)["bravo"].trusted
+        assert lan.sightings(answer, [SECRET])["bravo"].trusted
 
 
 def test_what_is_no_announcement_is_passed_over():
@@ -86,7 +95,7 @@ def test_what_is_no_announcement_is_passed_over():
         {"_bgpmesh._udp": {"a": {"txt": [1, "", "=", "nothing", "node="]}}},
         {"_other._udp": {"a": {"txt": ["node=x"]}}},
     ):
-        assert lan.sightings(answer, SECRET) == {}
+        assert lan.sightings(answer, [SECRET]) == {}
 
 
 # Taking a registry
@@ -124,7 +133,7 @@ class Router:
         before = discovery._FILE
         discovery._FILE = self.folder + "/registry"
         try:
-            run(self.discovery.look(self.config.secret))
+            run(self.discovery.look(self.config.secrets))
             return self.discovery.take_registry(self.config)
         finally:
             discovery._FILE = before

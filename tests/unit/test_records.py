@@ -1,8 +1,8 @@
 import json
 
-from example import ED25519, RSA, SECRET, member, options, prefixes, reason
+from example import ED25519, OTHER_SECRET, RSA, SECRET, member, options, prefixes, reason
 
-from bgpmesh import compat, records
+from bgpmesh import compat, records, secret
 
 KEY = "/peers/bravo"
 SHORT = """-----BEGIN RSA PUBLIC KEY-----
@@ -414,6 +414,46 @@ def test_without_a_secret_a_signature_is_not_looked_at():
     assert decoded(record(sig="hmac-sha256:00")).ip == "10.0.0.2"
 
 
+def test_while_the_secret_changes_either_signature_is_right_and_it_is_known_which():
+    both = options("option secret '%s'" % OTHER_SECRET, "option secret_old '%s'" % SECRET)
+    for signed in (OTHER_SECRET, SECRET):
+        found = decoded(records.encode(member("bravo", 2), KEY, signed), both)
+        assert (found.signed, found.secrets) == (signed, [secret.name(signed)])
+    assert "signed with another secret" in refusal(records.encode(member("bravo", 2), KEY, OTHER_SECRET), SIGNED)
+
+
+def test_which_secrets_a_member_knows():
+    one = member("bravo", 2)
+    one.secrets = ["0123456789abcdef", "fedcba9876543210"]
+    text = records.encode(one, KEY, SECRET)
+    found = decoded(text, SIGNED)
+    assert found.secrets == one.secrets and records.encode(found, KEY, SECRET) == text
+    for bad, words in (
+        ("[7]", "no name of one"),
+        ('["short"]', "no name of one"),
+        ('["0123456789abcde\\n"]', "no name of one"),
+        ('"0123456789abcdef"', "not a list"),
+        ("[%s]" % ",".join(['"0123456789abcdef"'] * 5), "not a list of at most 4"),
+    ):
+        body = records.encode(member("bravo", 2))[:-1] + ',"secrets":%s}' % bad
+        assert words in refusal(body[:-1] + ',"sig":"hmac-sha256:' + records._sign(body, KEY, SECRET) + '"}', SIGNED)
+
+
+def test_a_farewell():
+    for config, text in (
+        (options(), records.farewell(7, KEY)),
+        (SIGNED, records.farewell(7, KEY, SECRET)),
+    ):
+        try:
+            decoded(text, config)
+            raise AssertionError("no error")
+        except records.Left as left:
+            assert left.serial == 7
+    assert "'serial' is not" in refusal('{"left":true,"serial":"7"}')
+    assert "not signed" in refusal('{"left":true,"serial":7}', SIGNED)
+    assert "neither 'key'" in refusal(record(left=1, key="", ed25519=""))
+
+
 def test_a_missing_signature():
     assert "not signed" in refusal(records.encode(member("bravo", 2)), SIGNED)
     assert "not signed" in refusal("{}", SIGNED)
@@ -464,7 +504,7 @@ def test_reason_is_a_value_error():
 def test_an_entry_lets_go_of_a_text_that_its_member_gives():
     text = records.encode(member("bravo", 2), KEY, SECRET)
     entry = records.Entry(text, 3, 4)
-    entry.slim(decoded(text, SIGNED), KEY, SECRET)
+    entry.slim(decoded(text, SIGNED), KEY)
     assert entry._text is None and entry.text == text
     assert (entry.created, entry.modified) == (3, 4)
 
@@ -472,8 +512,8 @@ def test_an_entry_lets_go_of_a_text_that_its_member_gives():
 def test_an_entry_keeps_a_text_that_another_wrote():
     for text in (record(), records.encode(member("bravo", 2))[:-1] + ',"later":1}'):
         entry = records.Entry(text, 3, 4)
-        entry.slim(decoded(text), KEY, None)
+        entry.slim(decoded(text), KEY)
         assert entry._text == entry.text == text
     entry = records.Entry(None, 3, 4)
-    entry.slim(member("bravo", 2), KEY, None)
+    entry.slim(member("bravo", 2), KEY)
     assert entry.text is None

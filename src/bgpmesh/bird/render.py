@@ -5,6 +5,7 @@ nothing else, and takes from each peer the prefixes that the peer's record annou
 """
 
 from .. import address, compat
+from .. import secret as network_secret
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
@@ -77,7 +78,7 @@ protocol kernel kernel{family} {{
 	graceful restart on;
 	ipv{family} {{
 		import none;
-		export where source = RTS_BGP && dest = RTD_UNICAST;
+		export where {exported} && dest = RTD_UNICAST;
 	}};
 }}
 """
@@ -139,6 +140,20 @@ protocol bgp {name} from mesh_member {{
 """
 
 
+# A session whose password changes begins anew, and nothing but its own routes leads to the member.
+_BRIDGE = """\
+# option 'secret_old': what leads to the members while sessions begin anew with the new secret.
+protocol static bridge{family} {{
+	ipv{family} {{
+		preference 50;
+	}};
+{routes}
+}}
+"""
+
+_BRIDGED = "source = RTS_BGP || proto = \"bridge%d\""
+
+
 def conf(config, me, announced, peers, drained=False):
     """bird.conf, as pieces of text one after the other: all of a large mesh at once takes memory.
 
@@ -160,7 +175,10 @@ def conf(config, me, announced, peers, drained=False):
         keep = "import table on;\n\t\timport keep filtered on;"
     for family in sorted(hops):
         routes = ["\troute %s unreachable;" % prefix for prefix in announced if prefix.family == family]
-        yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes))
+        exported = "(" + _BRIDGED % family + ")" if config.secret_old else "source = RTS_BGP"
+        yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes), exported=exported)
+        if config.secret_old:
+            yield "\n" + _fill(_BRIDGE, family=family, routes="\n".join(_bridges(peers, family)))
     export = _LAST_RESORT if drained else _EXPORT
     channels = [
         _fill(_CHANNEL, family=family, keep=keep, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
@@ -173,6 +191,15 @@ def conf(config, me, announced, peers, drained=False):
         yield "\n" + _session(config, me, peer, sorted(hops))
 
 
+def _bridges(peers, family):
+    found = []
+    for peer in peers:
+        hop = peer.member.ip if family == 4 else peer.member.ip6
+        if hop:
+            found += ["\troute %s via %s;" % (prefix, hop) for prefix in peer.prefixes if prefix.family == family]
+    return sorted(found)
+
+
 def _session(config, me, peer, families):
     member = peer.member
     passive = password = ""
@@ -181,7 +208,9 @@ def _session(config, me, peer, families):
         # same moment, and tinc 1.1's key exchange gets stuck for ten seconds when both sides begin it.
         passive = "passive on;"
     if config.secret:
-        password = session_password(config.secret, me.node, member.node)
+        leads = graph.leads(me.node, member.node)
+        secret = network_secret.shared(config.secrets, member.secrets, leads) or config.secret
+        password = session_password(secret, me.node, member.node)
         password = "password \"%s\";  # from option 'secret'" % password
     imports = []
     for family in families:

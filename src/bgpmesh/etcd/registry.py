@@ -12,7 +12,9 @@ from .v3 import GRANT, EtcdError, decode, encode
 _PEERS, _ALIVE, _CLAIMS, TRUST = (0, 1, 2, 3)
 TEXTS = (_PEERS, TRUST)  # tables of texts, which have bounds
 _PAGE = 16  # keys of a table in one answer: what bounds its size
-_MOST = 8192  # keys in one poll: what bounds the memory they take, and the time
+_MOST = 1 << 16  # keys in one poll: what bounds the time it takes
+_STRANGERS = 64  # keys of each table that are kept though no member is known to own them
+_STATEMENT = 2048  # bytes of a statement, at most
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
@@ -39,7 +41,10 @@ class View:
     that of the store, 0 before the first poll. endpoint: who is asked. last_success: compat.monotonic() of
     the last good poll, or None; failures: polls that failed since; error: the text of the last one's error,
     None after a good one. generation: grows whenever the store turns out to have lost writes (wiped,
-    restored, replaced) or this node's lease: then all of one's own is to be put again.
+    restored, replaced) or this node's lease: then all of one's own is to be put again. judge: what is called
+    with the name and Entry of each record that is read, and tells whether it counts; None where all do. Of
+    keys that no member owns, and records that do not count, _STRANGERS are kept and the others passed over:
+    anybody may have put any number of them. passed_over: records that were.
 
     client: a Client of the API; prefix: comes before every key; node: this node's name; ttl: seconds for which
     it counts as alive after its last sign of life. Every coroutine here raises EtcdError.
@@ -55,6 +60,7 @@ class View:
         self.failures = 0
         self.error = None
         self.generation = 0
+        self.judge = None
         self._client = client
         self._node = node
         self._ttl = ttl
@@ -63,6 +69,12 @@ class View:
         self._views = (self.members, self.alive, self.claims, self.statements)
         self._cluster = None
         self._term = 0
+        self._bad = set()  # names of the records kept that do not count
+        self._spare = [0, 0, 0, 0]  # keys of each table that were passed over, since it was read as a whole
+        self._strange = [0, 0, 0, 0]  # and those that were kept though they are nobody's
+        self._passed = [False] * 4  # whether there were some when it was read as a whole before
+        self._doubt = False  # whether the next poll is to read everything
+        self._recount = False  # whether what was passed over may be a new member's
         self._changed = False
         self._renewed = 0.0  # when the lease was, by compat.monotonic()
         self._shown = 0  # the revision from which on polls must find alive/<node>, 0 before it was put
@@ -92,6 +104,15 @@ class View:
         self._changed = False
         return changed
 
+    @property
+    def passed_over(self):
+        """How many records were passed over."""
+        return self._spare[_PEERS]
+
+    def reread(self):
+        """Has the next poll read everything anew."""
+        self._doubt = True
+
     def close(self):
         """Closes the connection; the next call opens it again."""
         self._client.close()
@@ -101,19 +122,52 @@ class View:
 
     def _take(self, table, name, value, created, modified):
         """Takes one key into the view. value: bytes, None for a record that is too long to be looked at."""
-        if table == _ALIVE:
-            changed = name not in self.alive
-            self.alive.add(name)
-        elif table == _CLAIMS:
-            owner = as_name(value)
-            changed = self.claims.get(name) != owner
-            self.claims[name] = owner
+        if table == _PEERS:
+            changed = self._take_record(name, Entry(_text(value), created, modified))
         else:
+            owner = as_name(value) if table == _CLAIMS else name
             view = self._views[table]
-            old = view.get(name)
-            entry = view[name] = Entry(_text(value), created, modified)
-            changed = old is None or (old.text, old.created) != (entry.text, created)
+            if name not in view and owner != self._node and (owner not in self.members or owner in self._bad):
+                if self._strange[table] >= _STRANGERS:
+                    self._spare[table] += 1
+                    return
+                self._strange[table] += 1
+            if table == _ALIVE:
+                changed = name not in view
+                view.add(name)
+            elif table == _CLAIMS:
+                changed = view.get(name) != owner
+                view[name] = owner
+            else:
+                old = view.get(name)
+                text = _text(value) if value and len(value) <= _STATEMENT else None
+                entry = view[name] = Entry(text, created, modified)
+                changed = old is None or (old.text, old.created) != (entry.text, created)
         self._changed = self._changed or changed
+
+    def _take_record(self, name, entry):
+        """Takes a record into the view; whether that is a change."""
+        old = self.members.get(name)
+        text = entry.text
+        if self.judge and not self.judge(name, entry):
+            if old is None and len(self._bad) >= _STRANGERS:
+                self._spare[_PEERS] += 1
+                return self._spare[_PEERS] == 1
+            self._bad.add(name)
+        else:
+            self._bad.discard(name)
+            self._recount = self._recount or old is None and any(self._spare)
+            self._doubt = self._doubt or old is None and self._spare[TRUST] > 0
+        self.members[name] = entry
+        return old is None or (old.text, old.created) != (text, entry.created)
+
+    def _begin(self, tables):
+        """The tables are about to be read as a whole."""
+        for table in tables:
+            self._passed[table] = self._spare[table] > 0
+            self._spare[table] = 0
+            owners = self.claims.values() if table == _CLAIMS else self._views[table]
+            self._strange[table] = len([name for name in owners if name not in self.members or name in self._bad])
 
     def _forget(self, view, names):
         for name in [name for name in view if name not in names]:
@@ -122,6 +176,8 @@ class View:
                 view.remove(name)
             else:
                 del view[name]
+            if view is self.members:
+                self._bad.discard(name)
 
     def _odd(self):
         return EtcdError("protocol", "%s answers, but not like etcd" % self.endpoint)
@@ -135,7 +191,6 @@ class Registry(View):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self._doubt = False  # whether the next poll is to read everything
         self._endpoint = None  # the one that the view was last compared with
         self._polls = 0  # since then
         self._lease = None
@@ -151,16 +206,20 @@ class Registry(View):
         self._doubt = True
         self._cluster = None
         self.revision = (await self._read(self._tables, 0, False))[0]
-        self._doubt = False
+        self._doubt = self._recount = False
+        if any(self._spare[_ALIVE:]):  # now that it is known who the members are
+            for table in self._tables[_ALIVE:]:
+                await self._read([table], 0, table != TRUST)
         self._compared()
 
     async def _follow(self):
         """Reads what changed since the last poll; names all keys again where counts tell of a delete."""
         self.revision, counts = await self._read(self._tables, self.revision + 1, False)
         self._polls += 1
-        tables = [table for table in self._tables if len(self._views[table]) != counts[table]]
-        if self._polls >= _AUDIT or self._endpoint != self.endpoint:
+        tables = [table for table in self._tables if len(self._views[table]) + self._spare[table] != counts[table]]
+        if self._polls >= _AUDIT or self._endpoint != self.endpoint or self._recount:
             tables = self._tables
+        self._recount = False
         if tables:
             await self._read(tables, 0, True)
             if tables is self._tables:
@@ -178,20 +237,22 @@ class Registry(View):
         memory twice; keys put meanwhile have later revisions: they come with the next poll.
         """
         pending = [(table, self._prefixes[table]) for table in tables]
-        limit = _PAGE
-        bare = names
+        limit = most = 4 * _PAGE if names else _PAGE
+        skip = False  # whether the next key's value is too long to be fetched
         revision = 0
         counts = {}
         total = 0
         seen = [set() for _ in self._views]
+        if not since:
+            self._begin(tables)
         while pending:
             asked = pending if limit > 1 else pending[:1]
             try:
-                answer = await self._range(asked, since, limit, bare)
+                answer = await self._range(asked, since, limit, names, skip)
             except EtcdError as error:
-                if error.kind != "limit" or bare:
+                if error.kind != "limit" or skip:
                     raise
-                bare = limit == 1  # then this one record is too long: it is stepped over
+                skip = limit == 1  # then this one is too long: it is stepped over
                 limit = 1
                 continue
             try:
@@ -207,11 +268,11 @@ class Registry(View):
                         if not before <= key:  # it would never end
                             raise ValueError
                         name = as_name(key[len(self._prefixes[table].encode()) :])
-                        if not since:
-                            seen[table].add(name)
                         # One that was put since, in front of the one to step over, comes with the next poll.
-                        if names or not bare or int(item["mod_revision"]) <= revision:
-                            self._take_item(table, name, item, names, bare)
+                        if names or not skip or int(item["mod_revision"]) <= revision:
+                            self._take_item(table, name, item, names, skip)
+                        if not since and name in self._views[table]:
+                            seen[table].add(name)
                     if part.get("more"):
                         if not part.get("kvs"):
                             raise ValueError
@@ -221,19 +282,20 @@ class Registry(View):
             if total > _MOST:
                 many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"
                 raise EtcdError("limit", many % (self.endpoint, _MOST, ", ".join(self._prefixes)))
-            bare = names
+            limit = min(most, 2 * limit)
+            skip = False
         if not since:
             for table in tables:
                 self._forget(self._views[table], seen[table])
         return revision, counts
 
-    async def _range(self, asked, since, limit, bare):
+    async def _range(self, asked, since, limit, names, skip):
         operations = []
         for table, key in asked:
             span = {"key": encode(key), "range_end": encode(self._prefixes[table][:-1] + "0"), "limit": limit}
             if since:
                 span["min_mod_revision"] = since
-            if bare and table in TEXTS:
+            if skip or table == _ALIVE or names and table in TEXTS:
                 span["keys_only"] = True
             operations.append({"request_range": span})
         return await self._client.call("/v3/kv/txn", {"success": operations}, ", ".join(self._prefixes))
@@ -249,17 +311,20 @@ class Registry(View):
         self._term = term
         return revision
 
-    def _take_item(self, table, name, item, names, bare):
+    def _take_item(self, table, name, item, names, skip):
         """Takes one key of an answer into the view."""
         created, modified = int(item["create_revision"]), int(item["mod_revision"])
         value = item.get("value", "")
         if table in TEXTS:
             if names:
                 old = self._views[table].get(name)
-                if modified <= self.revision and (old is None or old.modified != modified):
+                many = (self._strange[TRUST] if table == TRUST else len(self._bad)) >= _STRANGERS
+                if old is None and (self._passed[table] or many):
+                    self._spare[table] += 1
+                elif modified <= self.revision and (old is None or old.modified != modified):
                     raise _Diverged
                 return
-            if bare or len(value) // 4 * 3 - 2 > MAX_LENGTH:
+            if skip or len(value) // 4 * 3 - 2 > MAX_LENGTH:
                 self._take(table, name, None, created, modified)
                 return
         self._take(table, name, decode(value), created, modified)
@@ -332,10 +397,10 @@ class Registry(View):
         key = self._key(_CLAIMS, address)
         return await self._own(key, _holds(key, owner)) == self._node
 
-    async def release(self, address):
-        """Gives up the claim on the address where it is this node's."""
+    async def release(self, address, owner=None):
+        """Gives up the claim on the address where it is this node's, or that owner's."""
         key = self._key(_CLAIMS, address)
-        await self._txn([_holds(key, self._node)], [_deletion(key)], [], key)
+        await self._txn([_holds(key, owner or self._node)], [_deletion(key)], [], key)
 
     async def watch(self, ring):
         """Calls ring() as soon as something changes in the store, until the server ends that.
@@ -369,15 +434,30 @@ class Registry(View):
             said = " nor ".join(["%s %s" % (verb, ", ".join(missing[verb])) for verb in sorted(missing)])
             raise EtcdError("permission", "%s: its user may not %s: %s" % (self.endpoint, said, GRANT))
 
-    async def leave(self):
-        """Takes this node out of the registry: its record, claims and sign of life."""
+    async def withdraw(self):
+        """Deletes what is under this node's record's key: what is put next is a key of its own."""
+        key = self._key(_PEERS, self._node)
+        await self._txn([], [_deletion(key)], [], key)
+
+    async def remove(self, node, farewell=None):
+        """Takes a node out of the registry: its record, claims and sign of life.
+
+        farewell: a text to leave in the record's place.
+        """
         if not self.revision:
             await self.poll()
-        keys = (self._key(_PEERS, self._node), self._key(_ALIVE, self._node))
-        await self._txn([], [_deletion(key) for key in keys], [], ", ".join(keys))
+        keys = (self._key(_PEERS, node), self._key(_ALIVE, node))
+        steps = [_deletion(key) for key in keys]
+        if farewell:
+            steps[0] = {"request_put": {"key": encode(keys[0]), "value": encode(farewell)}}
+        await self._txn([], steps, [], ", ".join(keys))
         for address in sorted(self.claims):
-            if self.claims[address] == self._node:
-                await self.release(address)
+            if self.claims[address] == node:
+                await self.release(address, node)
+
+    async def leave(self, farewell=None):
+        """Takes this node out of the registry, and ends its lease."""
+        await self.remove(self._node, farewell)
         if self._lease:
             try:
                 await self._client.call("/v3/lease/revoke", {"ID": self._lease}, "the lease")

@@ -163,20 +163,34 @@ class Registry(registry.View):
         key = self._key(_CLAIMS, address)
         await self._client.call(lambda endpoint: endpoint.remove(key, prevValue=self._node), key)
 
-    async def leave(self):
-        """Takes this node out of the registry: its record, claims and sign of life."""
+    async def withdraw(self):
+        """Deletes what is under this node's record's key: what is put next is a key of its own."""
+        key = self._key(_PEERS, self._node)
+        await self._client.call(lambda endpoint: endpoint.remove(key), key)
+
+    async def remove(self, node, farewell=None):
+        """Takes a node out of the registry: its record, claims and sign of life.
+
+        farewell: a text to leave in the record's place.
+        """
         if not self.revision:
             await self.poll()
-        keys = [self._key(_PEERS, self._node), self._key(_ALIVE, self._node)]
-        claims = [self._key(_CLAIMS, address) for address in sorted(self.claims) if self.claims[address] == self._node]
+        keys = [self._key(_PEERS, node), self._key(_ALIVE, node)]
+        claims = [self._key(_CLAIMS, address) for address in sorted(self.claims) if self.claims[address] == node]
 
-        def leave(endpoint):
-            for key in keys:
+        def remove(endpoint):
+            if farewell:
+                endpoint.write(keys[0], farewell)
+            for key in keys[1:] if farewell else keys:
                 endpoint.remove(key)
             for key in claims:
-                endpoint.remove(key, prevValue=self._node)
+                endpoint.remove(key, prevValue=node)
 
-        await self._client.call(leave, ", ".join(keys + claims))
+        await self._client.call(remove, ", ".join(keys + claims))
+
+    async def leave(self, farewell=None):
+        """Takes this node out of the registry."""
+        await self.remove(self._node, farewell)
         self._shown = 0
 
 

@@ -12,13 +12,14 @@ DIALS = 3
 _RING = 1 << 32
 
 
-def dials(node, members):
+def dials(node, members, few=False):
     """Names of the members that `node` dials, sorted.
 
-    members: Members, `node` among them. A member without an endpoint is never dialled: it dials.
+    members: Members, `node` among them. A member without an endpoint is never dialled: it dials. few: dials no more
+    than it does in a large mesh.
     """
     reachable = [member.node for member in members if member.endpoint]
-    if len(members) <= FULL_MESH:
+    if len(members) <= FULL_MESH and not few:
         return sorted([peer for peer in reachable if peer != node and (node not in reachable or leads(node, peer))])
     ring = sorted(reachable, key=_place)
     # Of two that choose each other, one dials.

@@ -49,7 +49,7 @@ def open_bus(report=print):
     return Bus(report=report)
 
 
-async def ask(path, method, timeout=5):
+async def ask(path, method, timeout=5, data=None):
     """What a method of an object answers to who is on the bus for this alone. Raises UbusError."""
     import asyncio
 
@@ -61,6 +61,6 @@ async def ask(path, method, timeout=5):
     bus = open_bus(lambda text: None)
     running = asyncio.create_task(bus.run())
     try:
-        return await bus.call(path, method, {}, timeout)
+        return await bus.call(path, method, data or {}, timeout)
     finally:
         running.cancel()

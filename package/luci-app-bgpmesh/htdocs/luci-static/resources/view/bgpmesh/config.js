@@ -344,6 +344,9 @@ return view.extend({
 
 		option('security', form.Value, 'secret', _('Network secret'),
 			_('The same on all members: they sign their records with it, and others are not let in. At least 16 characters.'),
+			{ password: true, parse: parseSecret, together: neededBy('secret_old', _('Earlier network secret')) });
+		option('security', form.Value, 'secret_old', _('Earlier network secret'),
+			_('Valid beside the network secret while the routers, one by one, are given a new one.'),
 			{ password: true, parse: parseSecret });
 
 		const trust = leaveOut(option('security', form.ListValue, 'trust', _('Members'),

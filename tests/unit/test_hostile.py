@@ -1,0 +1,501 @@
+"""What somebody who can write to the registry, but does not know the network's secret, does to a mesh: nothing."""
+
+from example import ED25519, OTHER_SECRET, SECRET, Clock, folder, prefixes
+from fake_http import run
+from fake_registry import Store
+from test_membership import Router
+
+from bgpmesh import cache, disk, held, records
+
+SIGNS = "option secret '%s'" % SECRET
+
+
+def member(store, node, *statements, number=1, **given):
+    return Router(store, node, SIGNS, *statements, number=number, **given)
+
+
+def mesh(store, *nodes):
+    """Routers with a secret that have joined one after the other and know of each other."""
+    found = []
+    for number, node in enumerate(nodes):
+        found.append(member(store, node, number=number + 1))
+        found[-1].steps(2)
+    for router in found:
+        router.steps(2)
+    return found
+
+
+def number_of(router):
+    return ED25519.index(router.membership._keys.ed25519) + 1
+
+
+def restarted(router):
+    """A router that starts anew, with what the other one has on flash."""
+    path = folder("hostile") + "/members"
+    before, cache.PATH = cache.PATH, path
+    try:
+        router.membership._cache = cache.Cache()
+        router.membership._unsaved = True
+        router.membership.save()
+        return member(router.registry.store, router.registry.node, number=number_of(router), cached=path)
+    finally:
+        cache.PATH = before
+        disk.remove_folder(path.rpartition("/")[0])
+
+
+def texts(router):
+    return [problem.text for problem, _ in router.problems.all()]
+
+
+def expect(router, others, *codes):
+    assert (router.others, router.faults()) == (others, list(codes)), (router.others, texts(router))
+
+
+# Records that are deleted
+
+
+def test_a_member_whose_record_was_deleted_is_offline_and_goes_on_being_served():
+    store = Store()
+    alfa, bravo, _ = mesh(store, "alfa", "bravo", "carol")
+    del store.records["bravo"]
+    assert alfa.steps() is True
+    expect(alfa, ["bravo", "carol"], "record_gone")
+    assert alfa.membership.online == {"alfa", "carol"}
+    assert "bravo" in alfa.membership.entries and "'bravo' is gone from the registry" in texts(alfa)[0]
+    assert not alfa.membership.settling() and alfa.steps() is False
+    bravo.steps(2)
+    alfa.steps()
+    expect(alfa, ["bravo", "carol"])
+    assert alfa.membership.online == {"alfa", "bravo", "carol"}
+
+
+def test_a_member_without_a_record_is_given_up_after_the_grace():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    del store.records["bravo"]
+    alfa.steps()
+    with Clock(held.GRACE - 60):
+        alfa.steps()
+        expect(alfa, ["bravo"], "record_gone")
+    with Clock(held.GRACE + 60):
+        assert alfa.steps() is True
+        expect(alfa, [])
+        assert alfa.steps() is False
+
+
+def test_a_member_that_is_seen_in_the_mesh_is_not_given_up():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    del store.records["bravo"]
+    alfa.steps()
+    with Clock(held.GRACE - 60):
+        alfa.membership.vouch(["bravo", "nobody"])
+    with Clock(held.GRACE + 60):
+        alfa.steps()
+        expect(alfa, ["bravo"], "record_gone")
+
+
+def test_the_grace_outlasts_a_restart():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    del store.records["bravo"]
+    alfa.steps()
+    alfa = restarted(alfa)
+    expect(alfa, ["bravo"])
+    alfa.steps(2)
+    expect(alfa, ["bravo"], "record_gone")
+
+
+def test_the_grace_outlasts_other_options():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    store.put("bravo", "garbage")
+    alfa.steps()
+    again = member(store, "alfa", "option port '1655'", earlier=alfa)
+    again.steps(2)
+    expect(again, ["bravo"], "bad_record")
+
+
+def test_who_leaves_is_gone_at_once_everywhere():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    run(bravo.membership.leave())
+    assert alfa.steps() is True
+    expect(alfa, ["carol"])
+    assert "bravo" not in alfa.membership.entries
+    assert "bravo" not in store.alive and "bravo" not in store.claims.values()
+    # Who has seen the farewell remembers it, without it and after a restart.
+    del store.records["bravo"]
+    alfa.steps()
+    expect(alfa, ["carol"])
+    carol.steps()
+    expect(carol, ["alfa", "bravo"], "record_gone")  # it has not seen it
+
+
+def test_the_record_of_who_left_cannot_be_put_back():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    good = store.records["bravo"].text
+    run(bravo.membership.leave())
+    alfa.steps()
+    del store.records["bravo"]
+    for again in (alfa, restarted(alfa), member(store, "alfa", "option port '1655'", earlier=alfa)):
+        again.steps(2)
+        store.put("bravo", good)
+        again.steps()
+        expect(again, [], "bad_record")
+        assert "a replay" in texts(again)[0]
+        del store.records["bravo"]
+        again.steps()
+
+
+def test_an_old_farewell_does_not_remove_who_came_back():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    run(bravo.membership.leave())
+    farewell = store.records["bravo"].text
+    alfa.steps()
+    bravo = member(store, "bravo", number=2)
+    bravo.steps(2)
+    alfa.steps()
+    expect(alfa, ["bravo"])
+    store.put("bravo", farewell)
+    alfa.steps()
+    expect(alfa, ["bravo"], "bad_record")
+
+
+def test_who_comes_back_after_it_left_is_a_junior():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    run(alfa.membership.leave())
+    bravo.steps()
+    alfa = member(store, "alfa")
+    alfa.steps(2)
+    bravo.steps()
+    assert bravo.membership.others["alfa"].created > bravo.membership.others["carol"].created
+    assert alfa.record().serial > 2
+
+
+def test_a_farewell_that_is_not_signed_is_none():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    for text in (
+        '{"left":true,"serial":9}',
+        records.farewell(9, "/peers/bravo", OTHER_SECRET),
+        records.farewell(9, "/peers/alfa", SECRET),
+        records.farewell(0, "/peers/bravo", SECRET),
+    ):
+        store.put("bravo", text)
+        alfa.steps()
+        expect(alfa, ["bravo"], "bad_record")
+
+
+def test_an_administrator_takes_out_a_router_that_is_gone_for_good():
+    store = Store()
+    alfa, _, carol = mesh(store, "alfa", "bravo", "carol")
+    del store.records["bravo"]
+    alfa.steps()
+    run(alfa.membership.remove("bravo"))
+    for router in (alfa, carol):
+        router.steps()
+        assert "bravo" not in router.others and router.faults() == []
+    for name in ("alfa", "", "../x", "two words"):
+        try:
+            run(alfa.membership.remove(name))
+            raise AssertionError("no error")
+        except ValueError as error:
+            assert "another member" in str(error)
+
+
+def test_without_a_secret_a_deletion_counts_at_once():
+    store = Store()
+    alfa = Router(store, "alfa")
+    bravo = Router(store, "bravo", number=2)
+    for router in (alfa, bravo, alfa):
+        router.steps(2)
+    del store.records["bravo"]
+    alfa.steps()
+    expect(alfa, [])
+    bravo.steps(2)
+    alfa.steps()
+    run(alfa.membership.remove("bravo"))
+    assert "bravo" not in store.records
+
+
+# Records that are overwritten
+
+
+def test_a_record_that_does_not_count_leaves_the_last_good_one_in_force():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    first = store.records["bravo"].text
+    bravo.membership.announce(prefixes("192.168.2.0/24"))
+    bravo.steps(2)
+    alfa.steps()
+    unsigned = records.encode(bravo.membership.me)
+    for text, words in (
+        ("garbage", "not signed"),
+        ("", "not signed"),
+        (None, "longer than"),
+        (unsigned, "not signed"),
+        (records.encode(bravo.membership.me, "/peers/bravo", OTHER_SECRET), "signed with another secret"),
+        (store.records["carol"].text, "signature is wrong"),
+        (first, "a replay"),
+    ):
+        store.put("bravo", text)
+        alfa.steps()
+        expect(alfa, ["bravo", "carol"], "bad_record")
+        assert "'bravo' is refused, and an earlier one holds" in texts(alfa)[0] and words in texts(alfa)[0]
+        assert alfa.membership.others["bravo"].prefixes == prefixes("192.168.2.0/24")
+    again = restarted(alfa)
+    again.steps(2)
+    expect(again, ["bravo", "carol"], "bad_record")
+    bravo.steps(2)
+    for router in (alfa, again):
+        router.steps()
+        expect(router, ["bravo", "carol"])
+
+
+def test_a_replay_is_known_after_a_restart():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    old = store.records["bravo"].text
+    bravo.membership.announce(prefixes("192.168.2.0/24"))
+    bravo.steps(2)
+    alfa.steps()
+    del store.records["bravo"]
+    alfa.steps()
+    alfa = restarted(alfa)
+    store.put("bravo", old)
+    alfa.steps(2)
+    expect(alfa, ["bravo"], "bad_record")
+    assert "a replay" in texts(alfa)[0]
+
+
+def test_nobody_pushes_our_serial_up_who_cannot_sign():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    alfa.membership.me.serial = records.LARGEST
+    for text in (
+        records.encode(alfa.membership.me),
+        records.encode(alfa.membership.me, "/peers/alfa", OTHER_SECRET),
+        records.farewell(records.LARGEST, "/peers/alfa", OTHER_SECRET),
+    ):
+        store.put("alfa", text)
+        alfa.steps(2)
+    assert alfa.record().serial == 4 and alfa.faults() == []
+
+
+def test_without_a_secret_the_largest_serial_is_not_the_end():
+    store = Store()
+    router = Router(store)
+    router.steps(2)
+    router.membership.me.serial = records.LARGEST
+    router.membership.me.endpoint = ("192.0.2.99", 655)
+    store.put("alfa", records.encode(router.membership.me))
+    router = Router(store)
+    router.steps(2)
+    assert router.record().serial == 1 and router.record().endpoint is None
+
+
+def test_who_deletes_a_record_and_puts_it_back_makes_nobody_a_junior():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    seniority = [alfa.membership.others[node].created for node in ("bravo", "carol")]
+    text = store.records["bravo"].text
+    del store.records["bravo"]
+    alfa.steps()
+    store.put("bravo", text)
+    bravo.steps()
+    bravo.membership.announce(prefixes("192.168.2.0/24"))
+    bravo.steps(2)
+    for router in (alfa, restarted(alfa)):
+        router.steps(2)
+        assert [router.membership.others[node].created for node in ("bravo", "carol")] == seniority
+    assert bravo.membership.me.created == seniority[0]
+
+
+# Claims and signs of life
+
+
+def test_a_claim_that_was_stolen_is_taken_back_and_counts_for_nothing_meanwhile():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    for thief in ("evil", "carol"):
+        store.claims["10.0.0.2"] = thief
+        store.alive.add(thief)
+        alfa.steps()
+        assert alfa.membership.claims == {}
+        bravo.steps()
+        assert (bravo.ip, store.claims["10.0.0.2"]) == ("10.0.0.2", "bravo")
+        assert bravo.faults() == []
+    del store.claims["10.0.0.2"]
+    bravo.steps()
+    assert (bravo.ip, store.claims["10.0.0.2"]) == ("10.0.0.2", "bravo")
+    # Nor does a claim in a router's own name move it.
+    store.claims = {"10.0.0.2": "evil", "10.0.0.77": "bravo"}
+    bravo.steps(2)
+    assert bravo.ip == "10.0.0.2" and "10.0.0.77" not in store.claims
+
+
+def test_a_fixed_address_is_claimed_from_whoever_has_no_record_of_it():
+    store = Store()
+    mesh(store, "bravo", "carol")
+    store.claims["10.0.0.77"] = "evil"
+    store.alive.add("evil")
+    store.put("evil", "{}")
+    alfa = member(store, "alfa", "option address '10.0.0.77'", number=3)
+    alfa.steps(2)
+    assert (alfa.ip, store.claims["10.0.0.77"]) == ("10.0.0.77", "alfa")
+
+
+def test_a_claim_does_not_give_away_the_address_of_a_member():
+    store = Store()
+    _, bravo = mesh(store, "alfa", "bravo")
+    store.claims["10.0.0.1"] = "dora"
+    dora = member(store, "dora", "option address '10.0.0.1'", number=3)
+    dora.steps(2)
+    assert (dora.ip, dora.faults()) == (None, ["address_taken"])
+    assert "belongs to 'alfa'" in texts(dora)[0]
+
+
+def test_of_two_with_one_address_the_junior_makes_way():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    store.claims = {}
+    bravo.membership._set_address("10.0.0.1")
+    bravo.membership.registry.members = {}
+    bravo.registry.claims = {}
+    run(bravo.membership._keep_record())
+    alfa.steps()
+    assert alfa.membership.others["bravo"].ip == "10.0.0.1"
+    for _ in range(2):
+        bravo.steps()
+        alfa.steps()
+    assert (alfa.ip, bravo.ip) == ("10.0.0.1", "10.0.0.2")
+    assert alfa.membership.others["bravo"].ip == "10.0.0.2"
+
+
+def test_two_with_one_fixed_address_agree_on_the_senior():
+    store = Store()
+    alfa = member(store, "alfa", "option address '10.0.0.77'")
+    bravo = member(store, "bravo", "option address '10.0.0.77'", number=2)
+    for _ in range(4):
+        alfa.steps()
+        bravo.steps()
+    assert (alfa.ip, bravo.ip, bravo.faults()) == ("10.0.0.77", None, ["address_taken"])
+
+
+def test_claims_on_all_addresses_keep_nobody_out():
+    store = Store()
+    (alfa,) = mesh(store, "alfa")
+    for number in range(1, 255):
+        store.claims["10.0.0.%d" % number] = "evil%d" % number
+        store.alive.add("evil%d" % number)
+        store.put("evil%d" % number, "{}")
+    bravo = member(store, "bravo", number=2)
+    bravo.steps(2)
+    alfa.steps(2)
+    assert bravo.ip == "10.0.0.10" and bravo.others == ["alfa"] and alfa.others == ["bravo"]
+    assert store.claims["10.0.0.1"] == "alfa"
+
+
+def test_a_record_without_a_signature_takes_nobodys_name():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    evil = Router(Store(), "alfa", number=3)
+    evil.steps(2)
+    store.put("alfa", evil.registry.store.records["alfa"].text)
+    store.alive.add("alfa")
+    alfa.steps(2)
+    assert (alfa.ip, alfa.faults()) == ("10.0.0.1", [])
+
+
+# Floods
+
+
+def test_many_bad_records_share_a_problem_and_the_members_go_on():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    for number in range(1000):
+        store.put("evil%d" % number, "{}")
+    alfa.steps()
+    assert alfa.others == ["bravo"]
+    assert len(alfa.faults()) == 33
+    assert [text for text in texts(alfa) if "968 more records cannot be used" in text]
+
+
+# What is remembered
+
+
+def test_the_serials_of_those_that_are_gone_are_bounded():
+    serials = held.Serials({"alfa": 7})
+    for number in range(1000):
+        serials.note("r%d" % number, number)
+        serials.went("r%d" % number)
+    serials.note("bravo", 3)
+    assert len(serials.known) == 257
+    assert (serials.get("r999"), serials.get("r1"), serials.get("bravo"), serials.get("alfa")) == (999, 0, 3, 0)
+    serials.note("bravo", 2)
+    assert serials.get("bravo") == 3
+
+
+# Another secret
+
+
+def given(router, *statements):
+    """The router with other options."""
+    return Router(
+        router.registry.store, router.registry.node, *statements, number=number_of(router), earlier=router
+    )
+
+
+NEW = "option secret '%s'" % OTHER_SECRET
+OLD = "option secret_old '%s'" % SECRET
+
+
+def test_members_are_given_another_secret_one_after_the_other():
+    store = Store()
+    routers = mesh(store, "alfa", "bravo", "carol")
+    names = [router.registry.node for router in routers]
+    for statements in ((NEW, OLD), (NEW,)):
+        for place in range(3):
+            routers[place] = given(routers[place], *statements)
+            for _ in range(3):
+                for router in routers:
+                    router.steps()
+                    assert router.others == [name for name in names if name != router.registry.node]
+                    assert router.faults() == [], texts(router)
+    assert not [node for node in names if '"secrets"' in store.records[node].text]
+
+
+def test_a_member_that_was_forgotten_is_refused_when_the_earlier_secret_is_no_more():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    alfa = given(alfa, NEW, OLD)
+    alfa.steps(2)
+    expect(alfa, ["bravo"])
+    alfa = given(alfa, NEW)
+    alfa.steps(2)
+    expect(alfa, [], "bad_record")
+    bravo.steps()
+    expect(bravo, ["alfa"], "bad_record")  # it goes on for the grace, and says so
+    bravo = given(bravo, NEW)
+    for router in (bravo, alfa, bravo):
+        router.steps(2)
+    expect(alfa, ["bravo"])
+    expect(bravo, ["alfa"])
+
+
+def test_a_router_with_the_earlier_secret_alone_joins_in_the_meantime():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    alfa, bravo = given(alfa, NEW, OLD), given(bravo, NEW, OLD)
+    for router in (alfa, bravo, alfa, bravo):
+        router.steps(2)
+    carol = member(store, "carol", number=3)
+    carol.steps(2)
+    for router in (alfa, bravo, carol, alfa, bravo, carol):
+        router.steps(2)
+    expect(carol, ["alfa", "bravo"])
+    expect(alfa, ["bravo", "carol"])
