@@ -9,7 +9,7 @@ import json
 from example import ED25519, RSA, SECRET, Thing, options
 from fake_registry import Registry, Store
 
-from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, records, status, uci
+from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, records, status, trust, uci, usign
 from bgpmesh.bird import control as bird
 from bgpmesh.bird import render as bird_render
 from bgpmesh.discovery import _servers
@@ -61,6 +61,9 @@ def done(coroutine):
     except StopIteration as end:
         return end.value
     raise AssertionError("it waits")
+
+
+_OWNER = usign.parse_public(usign.make(bytes(range(56)))[1])
 
 
 def text_of(data):
@@ -329,6 +332,18 @@ async def _nothing(agent):
     return []
 
 
+def statement(data):
+    """What is in etcd in the name of the network's owner."""
+    text = text_of(data)
+    try:
+        found = trust.parse(text, "/trust/north")
+        signed = trust.compose(found.verb, "/trust/north", found.serial, found.approved)
+        assert text.startswith(signed) and bool(found.approved) == (found.verb == "approve")
+        trust.read(text, "/trust/north", _OWNER)
+    except ValueError as error:
+        plain(str(error))
+
+
 TARGETS = {
     "http": http,
     "gateway": gateway,
@@ -341,4 +356,5 @@ TARGETS = {
     "echo": echo,
     "uci": uci_file,
     "request": request,
+    "statement": statement,
 }
