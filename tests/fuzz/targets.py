@@ -99,6 +99,23 @@ def http(data):
             results.append(None)
     # What is too long may be seen sooner where more of it comes at once.
     assert results[0] == results[1] or "limit" in results, results
+    followed(data)
+
+
+def followed(data):
+    """The same as an answer that has no end."""
+    connection = Connection("192.0.2.1", 2379, None, _LIMIT)
+    connection._stream = Pieces(data, 4096)
+    pieces = []
+    try:
+        head = done(connection._begin(b""))
+        if head[1] == 200:
+            done(connection._read_chunks(pieces.append))
+    except HttpError as error:
+        plain(str(error))
+    except EOFError:
+        pass
+    assert sum([len(piece) for piece in pieces]) <= len(data)
 
 
 class _Answers:
@@ -204,6 +221,25 @@ def members(data):
 def _file(data):
     """What disk.read gives, or raises."""
     return data.decode()
+
+
+def statement(data):
+    """What the network's owner says of a node, and the keys that he says it with."""
+    text = text_of(data)
+    for key in ("/trust/bravo", "/trust/north"):
+        try:
+            found = trust.parse(text, key)
+            assert found.verb in ("approve", "revoke") and 0 <= found.serial < 10**15
+            assert bool(found.approved) == (found.verb == "approve") and len(text) <= trust.MAX_LENGTH
+            assert text.startswith(trust.compose(found.verb, key, found.serial, found.approved))
+            trust.read(text, key, _OWNER)
+        except ValueError as error:
+            plain(str(error))
+    for parse in (usign.parse_public, usign.Secret):
+        try:
+            parse(text)
+        except ValueError as error:
+            plain(str(error))
 
 
 # -- the router's other programs
@@ -332,23 +368,12 @@ async def _nothing(agent):
     return []
 
 
-def statement(data):
-    """What is in etcd in the name of the network's owner."""
-    text = text_of(data)
-    try:
-        found = trust.parse(text, "/trust/north")
-        signed = trust.compose(found.verb, "/trust/north", found.serial, found.approved)
-        assert text.startswith(signed) and bool(found.approved) == (found.verb == "approve")
-        trust.read(text, "/trust/north", _OWNER)
-    except ValueError as error:
-        plain(str(error))
-
-
 TARGETS = {
     "http": http,
     "gateway": gateway,
     "record": record,
     "members": members,
+    "statement": statement,
     "frames": frames,
     "interfaces": interfaces,
     "bird": bird_reply,
@@ -356,5 +381,4 @@ TARGETS = {
     "echo": echo,
     "uci": uci_file,
     "request": request,
-    "statement": statement,
 }

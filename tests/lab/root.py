@@ -30,7 +30,7 @@ BASE = {
     "suite": "trixie",
     "packages": [
         "micropython", "python3", "python3-etcd", "etcd-server", "etcd-client",
-        "iproute2", "iputils-ping", "procps", "nftables", "openssl", "tcpdump",
+        "iproute2", "iputils-ping", "procps", "nftables", "openssl", "tcpdump", "libfaketime",
         "liblzo2-2", "libncurses6", "libreadline8t64", "libssh-4", "libssl3t64", "zlib1g",
     ],
     "exclude": ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"],

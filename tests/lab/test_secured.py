@@ -1,10 +1,11 @@
-"""A registry with TLS, client certificates and users of few rights; certificates that are not valid yet, or denied."""
+"""A registry with TLS, client certificates and users with few rights; wrong clocks, missing rights."""
 
 import pytest
 
 from lab.authority import CLIENT, SERVER, Authority
 from lab.etcd import ETCD_ADDRESS, SECURE_URL
-from lab.mesh import SOON, clear, put, sessions, settled, stranger, told, undisturbed
+from lab.mesh import SOON, clear, delete, forgets, knows, put, sessions, settled, state, stranger, told, undisturbed
+from lab.router import Router
 
 LAB = {
     "nodes": 2,
@@ -43,29 +44,42 @@ def quiet(lab, router, count):
     assert lines(router) == count, router.log()
 
 
-def test_a_certificate_that_becomes_valid_and_a_user_that_is_made(lab, authority):
-    addresses = [ETCD_ADDRESS, "127.0.0.1"]
+def set_clock(router, years):
+    """Has the agent's clock show a time that is so many years off; only that clock jumps, as it does on a router."""
+    router.write("/etc/clock", f"{years * 31557600:+d}")
+
+
+def faked(service):
+    """A procd service whose clock is that of set_clock()."""
+    env = {"LD_PRELOAD": "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "FAKETIME_NO_CACHE": "1"}
+    env.update(FAKETIME_TIMESTAMP_FILE="/etc/clock", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    service["instances"]["agent"]["env"] = env
+    return service
+
+
+def test_a_clock_that_is_set_late_and_a_user_that_is_made(lab, authority):
     authority.issue("client", "/O=mesh", CLIENT)
-    authority.issue("server", "/O=etcd", SERVER, addresses)
-    # To a router whose clock is years behind, every certificate is like this one.
-    authority.issue("early", "/O=etcd", SERVER, addresses, since="20790101000000Z")
+    authority.issue("server", "/O=etcd", SERVER, [ETCD_ADDRESS, "127.0.0.1"])
     for argv in ("user add root:root", "user grant-role root root", "auth enable"):
         lab.etcdctl(argv.split())
     lab.etcd.env["ETCDCTL_USER"] = "root:root"
-    lab.etcd.secure(authority.folder, "early")
+    lab.etcd.secure(authority.folder)
     for router in lab.routers:
         router.options["etcd_user"] = router.name
-        router.start()
+        router.service = lambda given=router.service: faked(given())
         for name in ("ca.pem", "client.pem", "client.key"):
             router.write("/etc/tls/" + name, (authority.folder / name).read_text())
+        set_clock(router, -50)
+        router.start()
     for router in lab.routers:
-        text = told(lab, router, "etcd_unreachable", "clock shows 20")
-        assert "the server needs another certificate" in text
+        text = told(lab, router, "etcd_unreachable", "this router's clock shows 197")
+        assert "before the package was made: that is why" in text and "sysntpd" in text
     for router in lab.routers:
         quiet(lab, router, 1)
-        check = router.bgpmesh("check").stdout
-        assert "BAD   etcd: " in check and "ok    clock: 20" in check
-    lab.etcd.show(authority.folder, "server")
+        env = faked(Router.service(router))["instances"]["agent"]["env"]
+        check = router.exec(["env", *[f"{name}={env[name]}" for name in env], "bgpmesh", "check"], check=False).stdout
+        assert "BAD   clock: it shows 197" in check and "BAD   etcd: " in check
+        set_clock(router, 0)
     # Nobody tells them: they look again.
     for router in lab.routers:
         told(lab, router, "etcd_unreachable", f"'{router.name}' or its password is wrong")
@@ -78,6 +92,23 @@ def test_a_certificate_that_becomes_valid_and_a_user_that_is_made(lab, authority
     for router in lab.routers:
         assert router.bgpmesh("check").returncode == 0
         assert password not in router.log() + router.bgpmesh("status", "-j").stdout
+
+
+def test_a_clock_that_jumps_changes_nothing(lab):
+    with undisturbed(lab):
+        before = [lines(router) for router in lab.routers]
+        for years in (30, -30, 0):
+            for router in lab.routers:
+                set_clock(router, years)
+            number = 100 + years
+            put(lab, f"/peers/r{number}", stranger(number))
+            for router in lab.routers:
+                knows(lab, router, f"r{number}")
+                assert state(router) == "converged"
+            delete(lab, f"/peers/r{number}")
+            for router in lab.routers:
+                forgets(lab, router, f"r{number}")
+        assert [lines(router) for router in lab.routers] == before
 
 
 def test_a_router_may_not_write_what_is_anothers(lab):
