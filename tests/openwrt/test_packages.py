@@ -74,6 +74,14 @@ def test_the_same_tree_gives_the_same_bytes(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", AGENT)
+def test_the_agent_fits_a_small_flash(folder, packages, name):
+    # What lies on flash is compressed, by the file system as by the package.
+    [path] = folder.glob(f"{name}_*.ipk")
+    assert path.stat().st_size < 192 * 1024
+    assert sum(item.size for item in packages[name].files.values()) < 512 * 1024
+
+
+@pytest.mark.parametrize("name", AGENT)
 def test_the_whole_agent_is_in_it_and_nothing_else(packages, name):
     package = packages[name]
     source = PROJECT / "src"

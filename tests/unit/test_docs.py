@@ -25,6 +25,17 @@ def test_the_table_of_metrics():
     assert "".join(rows) in text, [row for row in rows if row not in text]
 
 
+def test_every_test_that_the_table_of_failures_names_is_there():
+    rows = [row for row in text_of("docs/failures.md").split("\n") if row.startswith("| ")][1:]
+    assert len(rows) > 15
+    for row in rows:
+        named = [part for part in row.split("|")[3].split("`") if "::" in part]
+        assert named, row
+        for name in named:
+            path, _, test = name.partition("::")
+            assert "\ndef %s(" % test in text_of(path), name
+
+
 def test_what_the_earlier_names_became_is_there():
     table = text_of("docs/metrics.md").partition("| was | is |")[2]
     found = [part.partition("{")[0].partition("`")[0] for part in table.split("`bgpmesh_")[1:]]
