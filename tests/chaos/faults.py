@@ -134,6 +134,17 @@ def bad_option(field, router, option):
     machine.set(name, before)
 
 
+JUMPS = ["+5", "-5", "+3600", "-3600", "+40000000", "-40000000"]
+
+
+@fault(4, router("clock", jump=JUMPS), (3, 25))
+def clock_jumped(field, router, jump):
+    """The time of day alone: what counts since the boot does not jump."""
+    field.set_clock(router, jump)
+    yield
+    field.set_clock(router, "+0")
+
+
 # -- power
 
 

@@ -11,6 +11,11 @@ from .faults import ETCDS, NODES
 # The harness's own secret: records without a signature are refused.
 OPTIONS = {"poll_interval": "2", "secret": "c4a05" * 12}
 # A machine that is busy with other things must not have etcd vote all the time.
+# All that a router starts asks this library for the time of day, which adds what /etc/clock says.
+CLOCK = (
+    "env", "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME_TIMESTAMP_FILE=/etc/clock",
+    "FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DISABLE_SHM=1", "NO_FAKE_STAT=1",
+)
 ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no-fsync")
 
 
@@ -22,7 +27,10 @@ class Field:
 
     def __init__(self, name, say):
         boot = [number for number, node in enumerate(NODES, 1) if number <= 4]
-        self.lab = Lab(name, len(NODES), options=OPTIONS, boot=boot, etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say)
+        self.lab = Lab(
+            name, len(NODES), options=OPTIONS, boot=boot, etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say,
+            init=[*CLOCK, "python3", "/usr/lib/standin/init.py"], layers=["faketime"],
+        )
         self.say = say
         self.off = set(NODES[4:])
         self.litter = {}
@@ -59,6 +67,10 @@ class Field:
                 self.router(node).booted()
                 self.give_default_route(node)
                 self.off.discard(node)
+
+    def set_clock(self, node, seconds):
+        """Have the router's time of day be off by so many seconds, a text with a sign, within a second."""
+        self.router(node).write("/etc/clock", seconds + "\n")
 
     def give_default_route(self, node):
         machine = self.router(node)

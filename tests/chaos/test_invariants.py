@@ -3,12 +3,14 @@
 import os
 import re
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from chaos import invariants
-from chaos.faults import FAULTS, NODES
-from chaos.field import Field
+from chaos.faults import FAULTS, NODES, PROGRAMS
+from chaos.field import CLOCK, Field
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +155,20 @@ def test_a_full_disk_is_full_and_has_room_again(field):
         assert one.exec(write, check=False).returncode == 0
         one.exec(["rm", "-f", folder + "/probe"])
     field.lab.wait(lambda: not invariants.unfinished(field), 150, "the mesh to be as it should", 0.5)
+
+
+def test_a_clock_jumps_and_jumps_back(field):
+    def off():
+        asked = [*CLOCK, "date", "+%s"]
+        return int(field.router("r1").exec(asked).stdout) - time.time()
+
+    for program in PROGRAMS:
+        (pid,) = field.router("r1").pids(program)
+        assert "libfaketime" in Path(f"/proc/{pid}/maps").read_text()
+    with FAULTS["clock-jumped"].act(field, router="r1", jump="-40000000"):
+        assert -40000010 < off() < -39999990
+        field.lab.wait(lambda: invariants.unfinished(field) == "", 150, "the mesh to bear it", 0.5)
+    assert abs(off()) < 10
 
 
 def passes(field, seconds, address="198.18.0.2"):
