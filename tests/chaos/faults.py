@@ -392,7 +392,8 @@ def hostile_records(field, kind, seed):
     keys = HOSTILE[kind](dice, field)
     field.litter.update(keys)
     for key, value in keys.items():
-        field.put(key, value if isinstance(value, str) else json.dumps(value))
+        if not field.put(key, value if isinstance(value, str) else json.dumps(value)):
+            break  # etcd takes nothing now: the others would wait as long, and hold up what comes next
     yield
     field.clear_litter(keys)
 

@@ -111,7 +111,7 @@ class Field:
         for etcd in self.lab.etcds:
             if etcd.running:
                 try:
-                    return etcd.etcdctl(["--command-timeout=3s", "--dial-timeout=1s", *argv], timeout=15, **kw)
+                    return etcd.etcdctl(["--command-timeout=2s", "--dial-timeout=1s", *argv], timeout=15, **kw)
                 except CommandError as e:
                     failure = e
         raise failure
@@ -144,6 +144,7 @@ class Field:
     def clear_litter(self, keys=None):
         """Remove what faults have put, or these of it; what cannot be removed now stays to be. Whether all is gone."""
         for key in list(self.litter if keys is None else keys):
-            if self.delete(key):
-                self.litter.pop(key, None)
+            if not self.delete(key):
+                break
+            self.litter.pop(key, None)
         return not self.litter
