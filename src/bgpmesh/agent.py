@@ -52,6 +52,8 @@ class Agent:
         self._watch = None  # the task that listens to the registry
         self._rung = False  # whether a poll is about to be made because the registry told of a change
         self._web = None  # (address and port, task that serves there)
+        self._rotation = None  # of the keys, where there is or was one
+        self._turn = asyncio.Event()  # the keys are to be looked at
 
     @property
     def config(self):
@@ -116,6 +118,33 @@ class Agent:
             return drain.NOTHING
         return await (drain.begin if on else drain.end)(self.mesh, self.problems)
 
+    def rotate(self):
+        """Begins to rotate this router's keys. "", or a text that says why it does not."""
+        problem = "this router has no keys yet"
+        if self._keys:
+            problem = self._open_rotation().begin(self.membership)
+        self._turn.set()
+        return problem
+
+    def rotation(self):
+        """How far a rotation of the keys is, as a sentence without an end; "" where there is none."""
+        return self._rotation.text if self._rotation else ""
+
+    def _open_rotation(self):
+        if not self._rotation:
+            from .tinc.rotation import Rotation  # which takes room that most routers need not give
+
+            self._rotation = Rotation(self._keys, self.problems, self._report)
+        return self._rotation
+
+    async def _rotate(self):
+        """Keeps the keys younger than option `key_lifetime`, and ends a rotation that was begun."""
+        while not self._leaving:
+            if self._rotation or self.config.key_lifetime or self._keys.unfinished:
+                if await self._open_rotation().step(self.config, self.membership, self.mesh):
+                    self._poll.set()
+            await converge.sleep(self._turn, 1 if self.rotation() else _REVIEW)
+
     async def leave(self):
         """Takes the router out of the mesh: its record, its sessions, its tunnels. The keys stay.
 
@@ -157,7 +186,7 @@ class Agent:
             await converge.sleep(self._poll, _SEARCH)
             await self.lan.look(self.config.secrets)
         self._enter()
-        rounds = (self._register, self.mesh.run, self._look_around, self._keep_file)
+        rounds = (self._register, self.mesh.run, self._look_around, self._keep_file, self._rotate)
         await asyncio.gather(*[self._guard(work) for work in rounds])
 
     async def _guard(self, work):

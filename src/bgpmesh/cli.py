@@ -18,6 +18,7 @@ USAGE = """usage: bgpmesh COMMAND
   check [-j]    look at every layer and say what to do about what is wrong
   sync          ask the registry now instead of at the next interval
   drain [off]   have the others route around this one where they can
+  rotate        replace this router's tinc keys, without an outage
   leave         take this router out of the mesh
   etcd-role [NODE]  print commands that make an etcd user for a router
   keygen [-s FILE]               make the owner's key, which approves members
@@ -43,7 +44,7 @@ def main(arguments):
         return asyncio.run(_ask(command, as_json))
     if arguments == ["drain", "off"]:
         return asyncio.run(_ask("undrain", False))
-    if command in ("sync", "drain", "leave") and plain:
+    if command in ("sync", "drain", "rotate", "leave") and plain:
         return asyncio.run(_ask(command, False))
     if command == "check" and (plain or as_json):
         from . import check
@@ -122,6 +123,9 @@ async def _ask(command, as_json):
     if command == "leave" and not answer["left"]:
         _report("still a member: %s" % answer["problem"])
         return 1
+    if command == "rotate" and not answer["begun"]:
+        _report("not begun: %s" % answer["problem"])
+        return 1
     if as_json:
         print(json.dumps(answer))
     elif command == "status":
@@ -132,6 +136,8 @@ async def _ask(command, as_json):
         return _show_drain(answer)
     elif command == "undrain":
         print("no longer drained")
+    elif command == "rotate":
+        print("begun; `bgpmesh status` says how far it is")
     else:
         print("queued" if command == "sync" else "left the mesh; `uci set bgpmesh.main.enabled=0` keeps it out")
     return 4 if command == "status" and answer["state"] != "converged" else 0
@@ -192,6 +198,8 @@ def _show_status(answer):
     ]
     if answer["trust"]["standing"]:
         rows.insert(1, ("keys", "%(fingerprint).16s, %(standing)s" % answer["trust"]))
+    if tinc["rotation"]:
+        rows.append(("keys", "are being rotated: " + tinc["rotation"]))
     for name, value in rows:
         print(_padded(name, 10) + value)
     for problem in answer["problems"]:

@@ -18,6 +18,7 @@ from .tinc.daemon import Tincd
 from .ubus import UbusError
 
 QUICK = 0.3  # seconds between two looks, or polls, while something is changing
+_ALERT = 0.15  # seconds between two looks while a member that is dialled may switch its keys at any moment
 _TROUBLED = 3  # seconds between two looks while something stays wrong
 _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
@@ -95,6 +96,8 @@ class Convergence:
             waits.append(self._gap())
         if self.plan and self.state != "converged":
             waits.append(QUICK if self.moving() else _TROUBLED)
+        if self.plan and self.plan.rotating:
+            waits.append(_ALERT)
         return min(waits + [self.membership.config.poll_interval])
 
     def refresh(self):
@@ -235,6 +238,7 @@ class Convergence:
             problem = Problem(part, part, str(error))
         else:
             self.applies[part].note(began, True)
+            self.membership.runs_as = self.tincd.name
             self._due.remove(part)
             self._retries[part].succeeded()
             self._problems.replace(part, [])
@@ -284,7 +288,10 @@ class Convergence:
         interface = self.membership.config.interface
         await self.bird.flush(interface)
         try:
-            self._neighbours.apply(interface, self.plan.neighbours)
+            if self._neighbours.apply(interface, self.plan.neighbours):
+                await self.bird.renew_routes()
+        except BirdError:
+            pass  # said above; a bird that starts looks for itself
         except OSError as error:
             found.append(Problem("neighbours", interface, str(error)))
         found_up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]

@@ -17,6 +17,7 @@ class Membership:
     me: this router's Member, or None while it has no address. others: node -> Member of the rest.
     claims: address -> node. online: set of the nodes that are alive. prefixes: what this router announces,
     None before that is known. known: whether the registry has answered since the start. polls: a Tally of them.
+    runs_as: the name that this router's tincd was told to run under last, None before.
     """
 
     def __init__(self, config, keys, registry, problems, report):
@@ -25,6 +26,7 @@ class Membership:
         self.claims = {}
         self.online = set()
         self.known = False
+        self.runs_as = None
         self.polls = Tally()
         self.config = config
         self._keys = keys
@@ -59,6 +61,7 @@ class Membership:
             cache.address = earlier.me and earlier.me.ip
             self.polls = earlier.polls
             self.prefixes = earlier.prefixes
+            self.runs_as = earlier.runs_as
             self.claims = earlier.claims
         else:
             try:
@@ -87,6 +90,19 @@ class Membership:
     def admitted(self):
         """Whether this router itself may take part."""
         return not self.trust or self.trust.admits()
+
+    def rekey(self):
+        """Takes over what has changed of this router's keys."""
+        if self.me:
+            self._set_address(self.me.ip)
+
+    def unapproved_next(self):
+        """Why this router may not take its next keys yet; "" where it may."""
+        if not self.trust or self.trust.approves_next(self.me):
+            return ""
+        from .trust import next_remedy
+
+        return next_remedy(self.me)
 
     def settling(self):
         """Whether a wiped registry's members are still being waited for."""
@@ -201,18 +217,20 @@ class Membership:
         The wait keeps two routers that were given one name from taking turns: while one loses its
         lease to the other, its name is not free.
         """
-        member = self._own()
+        member = self.own()
         if not member:
             return False
-        same = (member.ed25519, self._keys.ed25519), (member.key, self._keys.rsa)
-        if any([theirs and theirs == ours for theirs, ours in same]):
-            return False
+        # The keys to come are ours as well: where the record has them, the agent was cut off in a rotation.
+        for _, rsa, ed25519 in member.identities():
+            same = (ed25519, self._keys.ed25519), (rsa, self._keys.rsa)
+            if any([theirs and theirs == ours for theirs, ours in same]):
+                return False
         now = compat.monotonic()
         if self.config.node in self.registry.alive:
             self._taken_at = now
         return self._taken_at is not None and now - self._taken_at < 2 * self.config.poll_interval + 5
 
-    def _own(self):
+    def own(self):
         """The Member that the registry has under our name, or None."""
         decoded = self._decoded.get(self.config.node)
         return decoded and decoded[1]
@@ -252,7 +270,7 @@ class Membership:
             self.others = {node: decoded[1] for node, decoded in self._decoded.items() if decoded[1]}
             self.others.update({node: held[node].member for node in held})
             self.others.pop(self.config.node, None)
-            own = self._own()
+            own = self.own()
             if self.me and own:
                 self.me.created = own.created
         self.entries = {node: entries[node] for node in entries if any(self._decoded[node][1:])}
@@ -301,6 +319,8 @@ class Membership:
             return (entry,) + entry.verdict[1:]
         try:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
+            if self.trust and member.next and node != self.config.node and not self.trust.approves_next(member):
+                member.next = None  # until they are approved, it is met with those it has
             entry.slim(member, self.key(node))
             if self.trust:
                 self.trust.check(member)
@@ -355,7 +375,7 @@ class Membership:
         if config.network6:
             number = address.parse(ip)[1] - config.network.network
             ip6 = address.text(*config.network6.host(number))
-        known = self._own() or self.me
+        known = self.own() or self.me
         self.me = records.Member(
             config.node,
             ip,
@@ -371,6 +391,10 @@ class Membership:
             known.created if known else _LAST,
         )
         self.me.secrets = network_secret.names(config.secrets)
+        self.me.generation = self._keys.generation
+        coming = self._keys.next
+        if coming:
+            self.me.next = records.Next(coming.generation, coming.rsa, coming.ed25519)
 
     async def _keep_address(self):
         """Sees to it that an address is ours in the registry. True where our address changed."""
@@ -402,7 +426,7 @@ class Membership:
 
     def _rival(self, ip):
         """Under a secret the member with a record of this address that is senior to ours; None where there is none."""
-        known = self.me or self._own()
+        known = self.me or self.own()
         ours = (known.created if known else _LAST, self.config.node)
         users = [(member.created, member.node) for member in self.others.values() if member.ip == ip]
         return min(users)[1] if self.config.secret and users and min(users) < ours else None
@@ -472,6 +496,8 @@ class Membership:
         if not self.me or self.prefixes is None:
             return False
         own = self.registry.members.get(self.config.node)
+        if self._is_switching():
+            return False
         secret = network_secret.signing(self.config.secrets, self.others.values())
         if own and self._kept == (own, self.me, secret):
             return False
@@ -491,6 +517,15 @@ class Membership:
         """Whether what the registry has of a node is its farewell."""
         decoded = self._decoded.get(node)
         return bool(decoded) and not any(decoded[1:])
+
+    def _is_switching(self):
+        """Whether the record says that our keys are to come, and tincd has not been told of them yet.
+
+        The record without the earlier keys is written after that, for it ends the others' tunnels under these.
+        """
+        own = self.own()
+        coming = own and own.next
+        return bool(coming) and coming.generation == self.me.generation and self.runs_as != self.me.tinc
 
     async def leave(self):
         """Takes this router out of the registry: record, claim and liveness. Raises EtcdError.

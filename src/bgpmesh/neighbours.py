@@ -27,16 +27,17 @@ class Neighbours:
         """Makes the entries `wanted`: address -> hardware address, both as text. Those made before and not wanted go.
 
         Does nothing while the interface is not up, for the kernel forgets them when it gets its own
-        address; makes all anew for a new interface of that name. Raises OSError.
+        address; makes all anew for a new interface of that name. True where it is one. Raises OSError.
         """
         folder = "/sys/class/net/" + interface
         flags = disk.read_or_none(folder + "/flags")
         index = int(disk.read_or_none(folder + "/ifindex") or 0) if flags and int(flags, 16) & 1 else None
+        fresh = index is not None and index != self._index
         if index != self._index:
             self._index = index
             self._made = {}
         if index is None or self._made == wanted:
-            return
+            return fresh
         sock = socket.socket(_NETLINK, socket.SOCK_RAW)
         try:
             for ip in sorted(wanted):
@@ -48,6 +49,7 @@ class Neighbours:
                     _ask(sock, _DELETE, index, ip, self._made.pop(ip))
         finally:
             sock.close()
+        return fresh
 
 
 def message(kind, index, ip, hardware):

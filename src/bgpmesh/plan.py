@@ -21,13 +21,21 @@ class Plan:
     Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
     to dial; dialled: these, and those it holds on to. neighbours: overlay address -> hardware address of the
     members that set theirs as this router does. announced: the prefixes that this router announces. problems:
-    what kept things out of the plan. drained: whether the peers are told to use this router last.
+    what kept things out of the plan. drained: whether the peers are told to use this router last. names: name in
+    tinc -> node, of this router and the members that take part; rotating: names of the members that this router
+    dials and whose keys are being rotated.
     """
 
     def __init__(
-        self, node, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems, drained
+        self, me, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems, drained
     ):
-        self.node = node
+        self.node = me.node
+        self.tinc_name = me.tinc
+        self.names = {me.tinc: me.node}
+        for node in seats:
+            for identity in seats[node].member.identities():
+                self.names[identity[0]] = node
+        self.rotating = [node for node in dialled if seats[node].member.next]
         self.port = port
         self.tinc = tinc
         self.bird = bird
@@ -63,7 +71,7 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
     dialled = sorted(set(share) | set([peer.node for peer in others if peer.node in held and peer.endpoint]))
     files = tinc_render.Files(config, me, others, dialled, tinc_version)
     return Plan(
-        me.node,
+        me,
         config.port,
         files,
         Text(lambda: bird_render.conf(config, me, announced, peers, drained)),

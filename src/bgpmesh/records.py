@@ -14,6 +14,7 @@ from . import secret as network_secret
 MAX_LENGTH = 16384
 MAX_PREFIXES = 256
 MAX_SECRETS = 4
+MAX_GENERATION = 9999
 LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
 _SIGNATURE = ',"sig":"hmac-sha256:'
 _BRACKETS = 512  # of a text, at most
@@ -44,7 +45,11 @@ class Member:
     created: etcd's create revision of the record, by which the first to announce a prefix keeps it.
     secrets: names of the network secrets that it knows, the newest first. signed: the secret that the record
     is signed with, or None.
+    generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
     """
+
+    generation = 0
+    next = None
 
     def __init__(self, node, ip, ip6, key, ed25519, endpoint, asn, router_id, prefixes, serial, version, created=0):
         self.node = node
@@ -61,6 +66,37 @@ class Member:
         self.created = created
         self.secrets = []
         self.signed = None
+
+    @property
+    def tinc(self):
+        """The name of its tincd."""
+        return tinc_name(self.node, self.generation)
+
+    def identities(self):
+        """[(name of its tincd, RSA key, Ed25519 key)] under which it may be met: with its keys, and with the next."""
+        found = [(self.tinc, self.key, self.ed25519)]
+        if self.next:
+            found.append((tinc_name(self.node, self.next.generation), self.next.key, self.next.ed25519))
+        return found
+
+
+class Next:
+    """The keys that a member is about to take. generation, key, ed25519: as of Member."""
+
+    def __init__(self, generation, key, ed25519):
+        self.generation = generation
+        self.key = key
+        self.ed25519 = ed25519
+
+
+def tinc_name(node, generation):
+    """The name under which a member's tincd runs with its keys of a generation (0: those it was born with).
+
+    Each pair of keys is a node of its own to tinc, whose daemon goes by one key a name, and remembers it for as long
+    as it runs. The number has its zeros because of two nodes that have one hardware address tinc keeps to the last
+    by name while neither is reachable.
+    """
+    return "%s__%04d" % (node, generation) if generation else node
 
 
 class Entry:
@@ -109,9 +145,16 @@ def encode(member, key=None, secret=None):
         ("serial", member.serial),
         ("version", member.version),
     )
+    text = "{" + _joined(fields)
+    if member.generation:
+        text += ',"generation":%d' % member.generation
+    if member.next:
+        coming = member.next
+        fields = (("generation", coming.generation), ("key", coming.key or ""), ("ed25519", coming.ed25519 or ""))
+        text += ',"next":{%s}' % _joined(fields)
     if len(member.secrets) > 1:
-        fields += (("secrets", member.secrets),)
-    return _signed("{" + ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields]) + "}", key, secret)
+        text += ',"secrets":' + json.dumps(member.secrets)
+    return _signed(text + "}", key, secret)
 
 
 def farewell(serial, key, secret=None):
@@ -121,6 +164,10 @@ def farewell(serial, key, secret=None):
 
 def _signed(text, key, secret):
     return text[:-1] + _SIGNATURE + _sign(text, key, secret) + '"}' if secret else text
+
+
+def _joined(fields):
+    return ",".join(['"%s":%s' % (name, json.dumps(value)) for name, value in fields])
 
 
 def decode(node, text, config, key=None, created=0):
@@ -164,7 +211,28 @@ def decode(node, text, config, key=None, created=0):
     if signed:
         member.signed = signed
         member.secrets = _secrets(fields) or [network_secret.name(signed)]
+    member.generation = _generation(fields)
+    member.next = _next(fields, member)
     return member
+
+
+def _generation(fields):
+    number = _number(fields, "generation", 0)
+    if number > MAX_GENERATION:
+        raise RecordError("'generation' is %d: not from 0 to %d" % (number, MAX_GENERATION))
+    return number
+
+
+def _next(fields, member):
+    found = fields.get("next")
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise RecordError("'next' is not an object with the keys to come")
+    coming = Next(_generation(found), _rsa_key(_text(found, "key")), _ed25519_key(_text(found, "ed25519")))
+    if coming.generation <= member.generation or not coming.key and not coming.ed25519:
+        raise RecordError("'next' has no keys of a later generation")
+    return coming
 
 
 def _sign(text, key, secret):

@@ -41,7 +41,8 @@ def seat(members, claims, reserved):
 
 def _clash(member, holders):
     owned = [("address", member.ip), ("address", member.ip6), ("router_id", member.router_id)]
-    owned += [("key", member.ed25519), ("key", member.key)]
+    for name, rsa, ed25519 in member.identities():
+        owned += [("key", ed25519), ("key", rsa), ("name in tinc", name)]
     for thing in owned:
         if thing[1] and thing in holders:
             value = "" if thing[0] == "key" else " " + thing[1]

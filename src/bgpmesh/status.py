@@ -1,6 +1,6 @@
 """What the agent says of itself over ubus: objects `bgpmesh` and `luci.bgpmesh`.
 
-Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has drain, undrain, leave and remove, too.
+Their methods are status, peers, routes, tunnels and sync; `bgpmesh` has drain, undrain, rotate, leave and remove, too.
 """
 
 import asyncio
@@ -51,6 +51,10 @@ def publish(agent):
             return {"problem": str(error)}
         return {"problem": ""}
 
+    def rotate(_):
+        problem = agent.rotate()
+        return {"begun": not problem, "problem": problem}
+
     def sync(_):
         agent.sync()
         return {"queued": True}
@@ -66,6 +70,7 @@ def publish(agent):
             methods["undrain"] = (signature, undrain)
             methods["leave"] = (signature, leave)
             methods["remove"] = ({"node": blob.STRING}, remove)
+            methods["rotate"] = (signature, rotate)
         agent.bus.publish(name, methods)
 
 
@@ -116,6 +121,8 @@ def status(agent):
         "tinc": {
             "running": bool(tincd and tincd.running),
             "version": tincd.version if tincd else "",
+            "generation": me.generation if me else 0,
+            "rotation": agent.rotation(),
             "interface": config.interface if config else "",
             "known": len(known),
             "reachable": len([node for node in known if tincd.reaches(node)]),

@@ -48,7 +48,7 @@ def fingerprint(ed25519, rsa):
 
 def fingerprints(member):
     """Of all the keys that a Member is met with, those it has come first."""
-    return [fingerprint(member.ed25519, member.key)]
+    return [fingerprint(ed25519, rsa) for _, rsa, ed25519 in member.identities()]
 
 
 def place(config, node):
@@ -207,6 +207,10 @@ class Trust:
 
     def approves(self, member):
         """Whether a Member has a part in the mesh."""
+        return self.standing(member.node, fingerprints(member)[:1]) == "approved"
+
+    def approves_next(self, member):
+        """Whether the keys that a Member is about to take are approved, too."""
         return self.standing(member.node, fingerprints(member)) == "approved"
 
     def own_fingerprints(self):
@@ -227,7 +231,7 @@ class Trust:
         What has this router's own name is refused only where it is an impostor's: another's record would end an
         agent that is there by right.
         """
-        shown = fingerprints(member)
+        shown = fingerprints(member)[:1]
         standing = self.standing(member.node, shown)
         self.seen[member.node] = standing, shown[-1]
         if standing != "approved" and (member.node != self._config.node or self.admits()):
@@ -247,6 +251,11 @@ _REASONS = {
     "revoked": "the network's owner has revoked it",
     "unapproved": "the network's owner has approved other keys of it; is the record another's, or are its keys new?",
 }
+
+
+def next_remedy(member):
+    """What the owner has to do before a Member may take its next keys."""
+    return "the network's owner has not approved them" + _remedy(member.node, fingerprints(member))
 
 
 def _remedy(node, shown):

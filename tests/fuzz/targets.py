@@ -207,7 +207,7 @@ def members(data):
     before = disk.read
     disk.read = lambda path: _file(data)
     try:
-        keys = Thing(rsa=RSA[0], ed25519=ED25519[0])
+        keys = Thing(rsa=RSA[0], ed25519=ED25519[0], generation=0, next=None)
         found = Problems(plain)
         view = membership.Membership(CONFIGS[0], keys, Registry(Store(), "alfa"), found, plain)
         view.load()

@@ -86,6 +86,7 @@ def test_wrong_usage():
         ("drain", "off", "x"),
         ("undrain",),
         ("leave", "now"),
+        ("rotate", "-j"),
         ("run", "x"),
         ("check", "x"),
         ("--version", "x"),
@@ -95,7 +96,7 @@ def test_wrong_usage():
 
 
 def test_the_usage_names_every_command():
-    for command in "run status peers check sync drain leave etcd-role keygen approve revoke --version".split():
+    for command in "run status peers check sync rotate drain leave etcd-role keygen approve revoke --version".split():
         assert "\n  " + command + " " in cli.USAGE
     assert max([len(line) for line in cli.USAGE.split("\n")]) < 80
 
@@ -121,7 +122,7 @@ def test_an_agent_that_does_not_answer_is_neither_converged_nor_not_running():
 
 
 def test_other_commands_fail_without_an_agent():
-    for command in ("peers", "sync", "leave"):
+    for command in ("peers", "sync", "rotate", "leave"):
         for code in (ubus.NOT_FOUND, ubus.CONNECTION_FAILED, ubus.TIMEOUT, ubus.UNKNOWN_ERROR):
             status_, out, err = ran(command, answer=UbusError(code, "bgpmesh " + command))
             assert (status_, out) == (1, "") and err.startswith("bgpmesh: ")
@@ -182,6 +183,9 @@ def test_sync_and_leave_say_what_happened():
     assert ran("sync", answer={"queued": True})[:2] == (0, "queued")
     code, out, _ = ran("leave", answer={"left": True})
     assert code == 0 and "left the mesh" in out
+    assert ran("rotate", answer={"begun": True, "problem": ""})[0] == 0
+    answer = {"begun": False, "problem": "one is under way"}
+    assert ran("rotate", answer=answer) == (1, "", "bgpmesh: not begun: one is under way\n")
     answer = {"left": False, "problem": "nobody answers"}
     assert ran("leave", answer=answer) == (1, "", "bgpmesh: still a member: nobody answers\n")
 

@@ -55,6 +55,8 @@ class Daemon:
         self.lies_down = None  # the error that looking at it ends in
         self.doubted = False
         self.version = "1.1"
+        self.name = None
+        self.renewed = 0
         self.nodes = {}
         self.sessions = {}
         self.stopped = 0
@@ -91,6 +93,9 @@ class Daemon:
 
     def reaches(self, node):
         return node in self.nodes
+
+    async def renew_routes(self):
+        self.renewed += 1
 
     def warm_up(self, plan):
         self.warmed += 1

@@ -43,6 +43,8 @@ STATUS = {
         "interface": str,
         "known": int,
         "reachable": int,
+        "generation": int,
+        "rotation": str,
         "rx_bytes": int,
         "tx_bytes": int,
     },
@@ -103,12 +105,19 @@ class Agent(Thing):
         self.membership = self.mesh = None
         self.lan = Thing(seen={"bravo": None})
         self.synced = 0
+        self.rotated = []  # what each rotation that is asked for answers
         self.served = {}
         self.bus = Thing(publish=self.publish)
         super().__init__(**attributes)
 
     def sync(self):
         self.synced += 1
+
+    def rotate(self):
+        return self.rotated.pop()
+
+    def rotation(self):
+        return ""
 
     def publish(self, path, methods):
         self.served[path] = methods
@@ -254,6 +263,8 @@ def test_status_of_a_running_agent():
         "interface": "tinc0",
         "known": 2,
         "reachable": 2,
+        "generation": 0,
+        "rotation": "",
         "rx_bytes": 0,
         "tx_bytes": 0,
     }

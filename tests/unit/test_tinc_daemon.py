@@ -25,16 +25,24 @@ def free_port():
 class Procd:
     def __init__(self):
         self.runs = True
+        self.env = {"BGPMESH": "1"}
         self.order = []
 
     async def instance(self, name, instance):
-        return {"running": True} if self.runs else {}
+        return {"running": True, "env": self.env} if self.runs else {}
 
     async def set(self, name, instances):
         self.order.append("set")
+        self.env = instances["tincd"]["env"]
 
     async def delete(self, name):
         self.order.append("delete")
+
+
+def planned(names, dialled=(), **attributes):
+    """As much of a Plan of alfa as a Tincd looks at. names: name in tinc -> node."""
+    seats = {node: None for node in names.values()}
+    return Thing(node="alfa", tinc_name="alfa", names=names, seats=seats, dialled=dialled, **attributes)
 
 
 class Router:
@@ -77,18 +85,22 @@ class Router:
             for name, path in zip(names, before):
                 setattr(daemon, name, path)
 
-    def apply(self, **files):
-        """The orders that applying these files gives; names with `_` for the dot or slash."""
+    def apply(self, env="1", **files):
+        """The orders that applying these files gives; names with `_` for the dot or slash.
+
+        env: another one is another definition for procd.
+        """
         self.procd.order = []
         tinc = {name.replace("hosts_", "hosts/").replace("_conf", ".conf"): (files[name], 0o600) for name in files}
-        plan = Thing(tinc=tinc, services={daemon.SERVICE: {}}, port=self.port)
+        services = {daemon.SERVICE: {"tincd": {"env": {"BGPMESH": env}}}}
+        plan = planned({}, tinc=tinc, services=services, port=self.port)
         self.on_disk(lambda: run(self.tincd.apply(plan)))
         return self.procd.order
 
     def look(self, dialled, online, later=0):
         self.procd.order = []
         with Clock(later):
-            run(self.tincd.verify(Thing(dialled=dialled), online))
+            run(self.tincd.verify(planned({"b": "b", "c": "c"}, dialled), online))
         return self.procd.order
 
     def files(self):
@@ -138,10 +150,11 @@ def test_a_host_file_of_a_stranger_is_removed(router):
     disk.write(router.folder + "/tinc/hosts/mallory", "Ed25519PublicKey = x\n", 0o600)
 
     def clean():
-        return router.tincd.clean(Thing(seats={"b": None}))
+        return router.tincd.clean(planned({"b": "b"}))
 
     assert router.on_disk(clean)  # nobody speaks of it yet
-    router.tincd.nodes = {"b": None, "mallory": None}
+    router.seen = {"b": Node(True, True, True, None), "mallory": Node(True, True, True, None)}
+    router.look([], {"b"})
     assert not router.on_disk(clean)
     assert router.apply(tinc_conf="a", hosts_b="b") == ["set", "reload"]
     assert router.files() == ["b"] and router.on_disk(clean)
@@ -182,7 +195,7 @@ def test_who_cannot_be_reached_is_dialled_again_sooner_than_tincd_would(router):
 
 @given(Router)
 def test_it_is_ready_when_all_who_are_online_are_reached_and_have_keys(router):
-    plan = Thing(seats={"b": None, "c": None}, dialled=[])
+    plan = planned({"b": "b", "c": "c"})
     cases = (
         ({"b": Node(True, True, True, None), "c": Node(True, True, True, None)}, True),
         ({"b": Node(True, True, True, None), "c": Node(True, False, True, None)}, False),
@@ -206,3 +219,52 @@ def test_it_stops_and_leaves_nothing(router):
     router.on_disk(lambda: run(router.tincd.stop()))
     assert router.procd.order == ["delete"] and not router.tincd.running
     assert os.listdir(router.folder) == []
+
+
+@given(Router)
+def test_a_daemon_that_procd_starts_anew_is_not_told_to_reload(router):
+    assert router.apply(tinc_conf="a", hosts_b="b") == ["set", "reload"]
+    assert router.apply(env="2", tinc_conf="b", hosts_b="b") == ["set"]
+    assert router.apply(env="2", tinc_conf="b", hosts_b="c") == ["set", "reload"]
+    assert router.tincd.name == "alfa"
+
+
+@given(Router)
+def test_a_member_is_met_under_either_of_its_names(router):
+    up = Node(True, True, True, None)
+    down = Node(False, False, False, None)
+    plan = planned({"alfa__0001": "alfa", "b": "b", "b__0003": "b", "c__0001": "c"}, ["b"])
+    for seen, reached in (
+        ({"b": up, "b__0003": down}, ["b"]),
+        ({"b": down, "b__0003": up}, ["b"]),
+        ({"b": down, "b__0003": down}, []),
+        ({"c": up, "c__0001": down}, []),  # c as it was named once, which is nobody now
+        ({"c": down, "c__0001": up, "alfa": up}, ["c"]),
+    ):
+        router.seen = seen
+        run(router.tincd.verify(plan, {"b", "c"}))
+        assert [node for node in ("alfa", "b", "c") if router.tincd.reaches(node)] == reached, seen
+
+
+@given(Router)
+def test_who_is_hung_up_on_is_so_under_both_names(router):
+    router.seen = {"b": Node(False, False, False, None)}
+    plan = planned({"b": "b", "b__0001": "b"}, ["b"])
+    orders = []
+    for tenths in range(30):
+        router.procd.order = []
+        with Clock(tenths / 10):
+            run(router.tincd.verify(plan, {"b"}))
+        orders += router.procd.order
+    assert "retry b b__0001" in orders
+
+
+@given(Router)
+def test_tunnels_are_told_by_the_members_names(router):
+    async def tunnels():
+        return [("alfa", "b"), ("alfa__0001", "b"), ("b", "c__0001"), ("alfa", "alfa__0001")]
+
+    router.tunnels = tunnels
+    router.seen = {}
+    run(router.tincd.verify(planned({"alfa__0001": "alfa", "b": "b", "c__0001": "c"}), set()))
+    assert run(router.tincd.tunnels()) == [("alfa", "b"), ("b", "c")]

@@ -101,6 +101,16 @@ class Bird:
             except OSError:
                 pass  # what has no processes left has other problems, which are said
 
+    async def renew_routes(self):
+        """Has BIRD put its routes into the kernel again. Raises control.BirdError.
+
+        The kernel drops them with an interface. When that is back at once, BIRD sees nothing change, and believes
+        them there until its next scan.
+        """
+        for command in ("reload filters out", "reload out"):  # BIRD 3.1, and before
+            if (await self._socket.ask(command + ' "kernel*"'))[-1][0] < 8000:
+                return
+
     async def routes(self):
         """node -> routes received and accepted. Raises control.BirdError."""
         found = await self._socket.routes()

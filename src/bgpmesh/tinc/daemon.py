@@ -15,12 +15,18 @@ _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has re
 
 
 class Tincd:
-    """version: "1.0" or "1.1". nodes: name -> control.Node as last seen. running: whether it answered."""
+    """version: "1.0" or "1.1". nodes: node -> control.Node as last seen. running: whether it answered.
+
+    name: the name in tinc that it was last seen to run under, None before.
+    """
 
     def __init__(self, procd, version, report):
         self.version = version
         self.nodes = {}
         self.running = False
+        self.name = None
+        self._names = {}  # name in tinc -> node
+        self._strangers = []  # names in tinc of no member
         self._procd = procd
         self._dial = Retry(0.25, 4 if version == "1.0" else 2)
         self._hang_up = Retry(0.5, 8)  # a handshake over a slow link takes seconds
@@ -40,13 +46,17 @@ class Tincd:
         before = await self._procd.instance(SERVICE, "tincd")
         if not before.get("running"):
             _look_at_ground(plan.port)
-        await self._procd.set(SERVICE, plan.services[SERVICE])
-        if stale and before.get("running"):
+        wanted = plan.services[SERVICE]
+        await self._procd.set(SERVICE, wanted)
+        # Where its definition is another procd starts it again, and it reads all of its files.
+        same = before.get("env") == wanted.get("tincd", {}).get("env")
+        if stale and before.get("running") and same:
             await self._control.reload()
             self._dial.succeeded()
             self._hang_up.succeeded()
         if stale:
             disk.remove(_STALE)
+        self.name = plan.tinc_name
 
     async def verify(self, plan, online):
         """Looks at the running daemon. Raises control.TincError where it cannot be asked.
@@ -54,7 +64,15 @@ class Tincd:
         A member that is online and could not be reached is dialled again soon: tincd itself waits
         ever longer, and both may just have started.
         """
-        self.nodes = await self._control.nodes()
+        self._names = plan.names
+        found = await self._control.nodes()
+        self.nodes = {}
+        self._strangers = [name for name in found if name not in plan.names]
+        for name in found:
+            # A name of earlier keys is nobody's; one under which a member is not met hides no other.
+            node = plan.names.get(name, None if name in plan.seats or name == plan.node else name)
+            if node and (node not in self.nodes or found[name].reachable):
+                self.nodes[node] = found[name]
         self.running = True
         unreached = [node for node in plan.dialled if node in online and not self.reaches(node)]
         if not unreached:
@@ -67,7 +85,7 @@ class Tincd:
                 hung = [node for node in unreached if node in self._unreached]
                 self._unreached = unreached
                 self._hang_up.failed()
-            await self._control.retry(hung)
+            await self._control.retry([name for name in sorted(plan.names) if plan.names[name] in hung])
             self._dial.failed()
 
     def is_ready(self, plan, online):
@@ -97,7 +115,8 @@ class Tincd:
 
     async def tunnels(self):
         """[(node, node)] of every tunnel in the mesh, this router's own included. Raises control.TincError."""
-        return await self._control.tunnels()
+        found = [[self._names.get(name, name) for name in pair] for pair in await self._control.tunnels()]
+        return control.pairs([pair for pair in found if pair[0] != pair[1]])
 
     def reaches(self, node):
         """Whether there is a tunnel to the node, direct or by way of others."""
@@ -105,8 +124,8 @@ class Tincd:
 
     def clean(self, plan):
         """Whether there is no file of a stranger: tincd itself adds one for a node whose key it hears of."""
-        strangers = [node for node in self.nodes if node not in plan.seats]
-        return not any([compat.exists(_HOSTS + "/" + node) for node in strangers])
+        strangers = [name for name in self._strangers if name not in plan.names]
+        return not any([compat.exists(_HOSTS + "/" + name) for name in strangers])
 
     async def stop(self):
         """Stops the service and removes its files. Raises UbusError, OSError."""

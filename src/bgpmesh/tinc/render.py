@@ -18,14 +18,14 @@ class Files:
     def __init__(self, config, me, members, dialled, version):
         self._config = config
         self._me = me
-        self._members = {member.node: member for member in members}
+        self._members = {identity[0]: member for member in members for identity in member.identities()}
         self._dialled = dialled
         self._version = version
         self._digest = None
 
     def __iter__(self):
-        hosts = ["hosts/" + node for node in sorted(self._members)]
-        return iter(["tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.node] + hosts)
+        hosts = ["hosts/" + name for name in sorted(self._members)]
+        return iter(["tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc] + hosts)
 
     def __contains__(self, name):
         return name[:6] == "hosts/" and name[6:] in self._members or name in list(self)[:4]
@@ -38,9 +38,9 @@ class Files:
             return up(self._config, self._me), 0o700
         if name == "tinc-down":
             return down(), 0o700
-        if name == "hosts/" + self._me.node:
+        if name == "hosts/" + self._me.tinc:
             return host(self._me) + "Subnet = %s\n" % hardware_address(self._me.node), 0o600
-        return host(self._members[name[6:]]), 0o600
+        return host(self._members[name[6:]], name[6:]), 0o600
 
     def __eq__(self, other):
         return self.digest() == other.digest()
@@ -62,18 +62,18 @@ def conf(config, me, members, dialled, version):
     # which then stands still for ten seconds.
     broadcast = "mst" if [member for member in members if not member.version] else "no"
     lines = [
-        HEADER + "Name = " + me.node,
+        HEADER + "Name = " + me.tinc,
         "# option 'interface'",
         "Interface = " + config.interface,
         "# option 'port'",
         "Port = %d" % config.port,
         "Mode = switch",
         "Broadcast = " + broadcast,
-        "PrivateKeyFile = %s/rsa_key.priv" % STATE,
+        "PrivateKeyFile = %s/%s" % (STATE, key_file("rsa_key", me.generation, "priv")),
     ]
     if version != "1.0":
         lines += [
-            "Ed25519PrivateKeyFile = %s/ed25519_key.priv" % STATE,
+            "Ed25519PrivateKeyFile = %s/%s" % (STATE, key_file("ed25519_key", me.generation, "priv")),
             "# The tunnels are those below, no others.",
             "AutoConnect = no",
         ]
@@ -86,19 +86,30 @@ def conf(config, me, members, dialled, version):
         "PingInterval = 10",
         "PingTimeout = 5",
     ]
-    lines += ["ConnectTo = " + node for node in sorted(dialled)]
+    known = {member.node: member for member in members if member.node in dialled}
+    for node in sorted(dialled):
+        # While a member's keys are rotated it answers to one of two names.
+        names = [identity[0] for identity in known[node].identities()] if node in known else [node]
+        lines += ["ConnectTo = " + name for name in names]
     return "\n".join(lines) + "\n"
 
 
-def host(member):
-    """hosts/<node>: where the member is reached, and its public keys."""
+def key_file(kind, generation, half):
+    """The name of the file with a key, `rsa_key` or `ed25519_key`, of a generation; half: `priv` or `pub`."""
+    return "%s.%d.%s" % (kind, generation, half) if generation else "%s.%s" % (kind, half)
+
+
+def host(member, name=None):
+    """hosts/<name in tinc>: where the member is reached, and the public keys that it has under that name."""
+    keys = [(rsa, ed25519) for found, rsa, ed25519 in member.identities() if found == name]
+    rsa, ed25519 = keys[0] if keys else (member.key, member.ed25519)
     lines = [HEADER.rstrip()]
     if member.endpoint:
         lines.append("Address = %s %d" % member.endpoint)
-    if member.ed25519:
-        lines.append("Ed25519PublicKey = " + member.ed25519)
-    if member.key:
-        lines.append(member.key)
+    if ed25519:
+        lines.append("Ed25519PublicKey = " + ed25519)
+    if rsa:
+        lines.append(rsa)
     return "\n".join(lines) + "\n"
 
 

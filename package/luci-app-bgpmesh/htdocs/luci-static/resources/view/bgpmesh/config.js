@@ -363,6 +363,9 @@ return view.extend({
 		option('security', form.Value, 'http_token', _('HTTP token'),
 			_('Who asks over HTTP for a look at the registry (POST /sync) has to know it. At least 16 characters.'),
 			{ password: true, parse: parseSecret });
+		option('security', form.Value, 'key_lifetime', _('Lifetime of the keys'),
+			_('Days until the tunnels’ keys are replaced by new ones. 0: never.'),
+			{ placeholder: '0', parse: numberIn(0, 36500) });
 
 		option('advanced', form.Value, 'port', _('Port'), _('Of the tunnels, TCP and UDP.'),
 			{ placeholder: '655', parse: numberIn(1, 65535) });

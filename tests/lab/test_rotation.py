@@ -1,0 +1,136 @@
+"""Rotation of tinc's keys under a steady ping, and one that is cut off at each of its steps."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from lab.mesh import SOON, STATE, get, sessions, settled
+from lab.netns import ENV
+
+LAB = {"nodes": 3, "options": {"poll_interval": "1"}}
+INTERVAL = 0.02  # seconds between two pings
+LOST = 1  # second of packets that a rotation may lose
+
+
+@pytest.fixture(autouse=True)
+def whole(lab):
+    settled(lab)
+
+
+class Ping:
+    """A steady ping from one router's LAN to another's."""
+
+    def __init__(self, router, other):
+        self._path = router.lab.dir / f"{router.name}-{other.name}-ping"
+        before = router.pids("ping")
+        argv = [*router.enter(), "ping", "-n", "-i", str(INTERVAL), "-I", router.lan, other.lan]
+        with open(self._path, "w") as output:
+            self._process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=ENV)
+        router.lab.wait(self.answers, SOON, f"{router.name} to be answered by {other.name}")
+        (self._pid,) = set(router.pids("ping")) - set(before)
+
+    def answers(self):
+        return re.findall(r"icmp_seq=(\d+) ", self._path.read_text())
+
+    def lost(self):
+        """Ends it; how many seconds of packets had no answer."""
+        os.kill(self._pid, signal.SIGINT)
+        self._process.wait()
+        seen = {int(number) for number in self.answers()}
+        return (max(seen) - min(seen) + 1 - len(seen)) * INTERVAL
+
+
+@contextlib.contextmanager
+def steady(lab, bearable=LOST):
+    """What is done inside ends no session, and loses at most so many seconds of packets between any two."""
+    before = {router.name: sessions(router) for router in lab.routers}
+    pings = {(one, two): Ping(one, two) for one in lab.routers for two in lab.routers if one is not two}
+    try:
+        yield
+        settled(lab)
+    finally:
+        lost = {f"{one.name}→{two.name}": round(ping.lost(), 2) for (one, two), ping in pings.items()}
+        print("seconds of packets lost:", lost)
+    assert {router.name: sessions(router) for router in lab.routers} == before, lab.dump()
+    assert max(lost.values()) <= bearable, f"{lost}\n{lab.dump()}"
+
+
+def record(lab, router):
+    return json.loads(get(lab, f"/peers/{router.name}"))
+
+
+def rotated(lab, router, generation):
+    """Wait until nothing is left of earlier keys, nor anything to be done."""
+
+    def done():
+        found = record(lab, router)
+        status = router.status()
+        return (
+            status
+            and status["tinc"]["rotation"] == ""
+            and found.get("generation") == generation
+            and "next" not in found
+            and not [file for other in lab.routers for file in host_files(other, router) if not is_of(file, generation)]
+        )
+
+    lab.wait(done, 2 * SOON, f"{router.name} to have keys of generation {generation} and no others", 0.5)
+    names = [path.name for path in router.path(STATE).iterdir() if "_key" in path.name and path.suffix == ".priv"]
+    assert names and all(f".{generation}." in name for name in names), names
+    for path in router.path(STATE).glob("*.priv"):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def host_files(router, other):
+    return [path.name for path in router.path("/tmp/run/bgpmesh/tinc/hosts").glob(other.name + "*")]
+
+
+def is_of(name, generation):
+    return name.endswith(f"__{generation:04d}")
+
+
+def test_keys_change_without_an_outage(lab):
+    one = lab.router(1)
+    before = record(lab, one)
+    with steady(lab):
+        assert one.bgpmesh("rotate").returncode == 0
+        assert one.bgpmesh("rotate").returncode == 1, "one at a time"
+        rotated(lab, one, 1)
+    after = record(lab, one)
+    assert after["key"] != before["key"] and (after["ed25519"] != before["ed25519"] or not after["ed25519"])
+    assert (one.status()["tinc"]["generation"], one.status()["address"]) == (1, before["ip"])
+
+
+def test_a_rotation_that_is_cut_off_at_each_step_is_finished_by_the_next_agent(lab):
+    one = lab.router(1)
+    steps = (
+        ("the start", lambda: '"next":2' in one.read(STATE + "/keys.json")),
+        ("a private key", lambda: one.path(STATE + "/rsa_key.2.priv").exists()),
+        ("its public half", lambda: one.path(STATE + "/rsa_key.2.pub").exists()),
+        ("the record of both", lambda: "next" in record(lab, one)),
+        ("all to know both", lambda: all(len(host_files(other, one)) == 2 for other in lab.routers[1:])),
+        ("the switch", lambda: '"generation":2' in one.read(STATE + "/keys.json")),
+        ("the record of the new keys", lambda: record(lab, one).get("generation") == 2),
+    )
+    # Killed right after the switch, the agent is away for the second in which procd lets it be.
+    with steady(lab, LOST + 2):
+        assert one.bgpmesh("rotate").returncode == 0
+        for what, reached in steps:
+            lab.wait(reached, SOON, what, 0.01)
+            one.kill("agent")
+        rotated(lab, one, 2)
+
+
+def test_a_rotation_outlives_a_reboot(lab):
+    one = lab.router(1)
+    assert one.bgpmesh("rotate").returncode == 0
+    lab.wait(lambda: "next" in record(lab, one), SOON, "the next keys to be published")
+    coming = record(lab, one)["next"]
+    one.reboot()
+    rotated(lab, one, 3)
+    assert record(lab, one)["key"] == coming["key"]
+    settled(lab)
