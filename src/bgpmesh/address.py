@@ -147,7 +147,7 @@ class Prefix:
         return self.contains(address) and 0 <= address[1] - self._first() < self.hosts()
 
     def is_special(self):
-        """Whether it touches what is never routed: this host, loopback, link-local, multicast (RFC 6890)."""
+        """Whether it touches what is never routed: this host, loopback, link-local, multicast, reserved (RFC 6890)."""
         return any(self.overlaps(special) for special in _SPECIAL)
 
     def _first(self):
@@ -219,7 +219,7 @@ _NEVER_ROUTED = (
     "0.0.0.0/8",
     "127.0.0.0/8",
     "169.254.0.0/16",
-    "224.0.0.0/4",
+    "224.0.0.0/3",  # multicast, and what is reserved behind it
     "::/80",
     "fe80::/10",
     "ff00::/8",

@@ -13,6 +13,7 @@ from . import secret as network_secret
 
 MAX_LENGTH = 16384
 MAX_PREFIXES = 256
+SHORTEST = {4: 8, 6: 16}  # of a prefix: two of length 1 are a default route by another name. Host routes are routes.
 MAX_SECRETS = 4
 MAX_GENERATION = 9999
 LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
@@ -376,7 +377,9 @@ def unusable(prefix, config):
     if prefix.overlaps(config.network) or config.network6 and prefix.overlaps(config.network6):
         return "it overlaps the overlay's own network"
     if prefix.is_special():
-        return "loopback, link-local and multicast are never announced"
+        return "loopback, link-local, multicast and reserved networks are never announced"
+    if prefix.length < SHORTEST[prefix.family]:
+        return "shorter than /%d: it takes in the networks of others" % SHORTEST[prefix.family]
     return None
 
 

@@ -101,5 +101,6 @@ def test_hosts_are_those_of_the_standard_library(prefix, data):
 def test_what_is_special_is_never_global_in_the_standard_library(prefix):
     peer = ipaddress.ip_network(str(prefix))
     parts = (peer.is_loopback, peer.is_link_local, peer.is_multicast, peer.is_unspecified)
+    parts += (peer.version == 4 and peer.is_reserved,)
     if any(parts):
         assert prefix.is_special()

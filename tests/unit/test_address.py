@@ -178,6 +178,8 @@ def test_what_is_never_routed():
         "169.254.1.0/24",
         "224.0.0.0/4",
         "239.1.0.0/16",
+        "240.0.0.0/4",
+        "255.255.255.255/32",
         "0.0.0.0/0",
     ):
         assert parse_prefix(special).is_special(), special

@@ -349,8 +349,12 @@ def test_bad_prefix():
     refused("prefix", "192.168.9.0", "not a prefix: a length from /0 to /32 has to follow the address")
     for bad in ("0.0.0.0/0", "::/0"):
         refused("prefix", bad, "a default route is never announced")
-    for bad in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/64", "ff00::/8"):
-        refused("prefix", bad, "loopback, link-local and multicast are never announced")
+    for bad in ("32.0.0.0/3", "12.0.0.0/7"):
+        refused("prefix", bad, "shorter than /8: it takes in the networks of others")
+    for bad in ("2000::/3", "fc00::/15"):
+        refused("prefix", bad, "shorter than /16: it takes in the networks of others")
+    for bad in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/8", "::1/128", "fe80::/64", "ff00::/8"):
+        refused("prefix", bad, "loopback, link-local, multicast and reserved networks are never announced")
     for bad in ("10.0.0.0/8", "10.0.0.0/24", "10.0.0.128/25"):
         refused("prefix", bad, "it overlaps the overlay's own network")
     assert faults("option network6 'fd00::/64'", "list prefix 'fd00::/56'") == [

@@ -269,6 +269,9 @@ def test_prefixes_that_nobody_may_announce():
         "10.0.0.2/32",
         "10.0.0.128/25",
         "0.0.0.0/1",
+        "32.0.0.0/3",
+        "2000::/3",
+        "255.255.255.255/32",
         "127.0.0.0/8",
         "169.254.0.0/16",
         "224.0.0.0/4",
@@ -280,6 +283,11 @@ def test_prefixes_that_nobody_may_announce():
     for text in ("fd00:99::/64", "fd00:99::/48", "fd00:99::2/128", "fd00:99::/96"):
         refused("overlaps the overlay", SIX, prefixes=[text])
     assert decoded(record(prefixes=["fd00:99::/64"])).prefixes == prefixes("fd00:99::/64")
+
+
+def test_the_longest_and_the_shortest_that_may_be_announced():
+    for text in ("172.31.0.1/32", "11.0.0.0/8", "fd01::1/128", "2002::/16"):
+        assert decoded(record(prefixes=[text])).prefixes == prefixes(text)
 
 
 def test_prefixes_that_are_none():

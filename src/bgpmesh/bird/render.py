@@ -4,12 +4,14 @@ What leaves and what is let in is decided here, twice: this router sends its own
 nothing else, and takes from each peer the prefixes that the peer's record announces and nothing else.
 """
 
-from .. import address, compat
+from .. import address, compat, records
 from .. import secret as network_secret
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
-RECEIVE_LIMIT = 1000
+# Of each family from a peer: a record has no more prefixes than half of it, and what a peer withdraws may come after
+# what it announces instead. Not the number in its record: a new limit restarts the session.
+RECEIVE_LIMIT = 2 * records.MAX_PREFIXES
 RESTART_TIME = 15  # seconds that a BIRD that ended without a word is given to come back, its routes in use meanwhile
 
 

@@ -11,8 +11,9 @@
 
 const TRUE = [ '1', 'on', 'true', 'yes', 'enabled' ]; /* UCI's words */
 const NEVER_ROUTED = [
-	'0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '::/80', 'fe80::/10', 'ff00::/8'
+	'0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/80', 'fe80::/10', 'ff00::/8'
 ].map(parsePrefix);
+const SHORTEST = { 4: 8, 6: 16 };
 
 function refuse(text) {
 	throw new Error(text);
@@ -238,7 +239,9 @@ function checkPrefix(option, section, text) {
 		.some(network => network && overlaps(prefix, network)))
 		return _('this overlaps the overlay’s own network');
 	if (isSpecial(prefix))
-		return _('loopback, link-local and multicast are never announced');
+		return _('loopback, link-local, multicast and reserved networks are never announced');
+	if (prefix.bits.length < SHORTEST[prefix.family])
+		return _('shorter than /%d: it takes in the networks of others').format(SHORTEST[prefix.family]);
 }
 
 function checkMtu(option, section, text) {
