@@ -131,6 +131,13 @@ class _Answers:
         code = {b"!": 400, b"?": 401, b"#": 503, b"%": 403}.get(answer[:1])
         return (code, answer[1:]) if code else (200, answer)
 
+    async def follow(self, take, path, body=None, headers="", timeout=5):
+        while True:
+            code, answer = await self.post(path, body)
+            if code != 200:
+                return code, answer
+            take(answer)
+
     def close(self):
         pass
 
@@ -159,8 +166,21 @@ def gateway(data):
         try:
             done(ask())
         except v3.EtcdError as error:
-            assert str(error)
+            plain(str(error))
         with_all_texts(view)
+
+
+def watch(data):
+    """What etcd tells who watches."""
+    connection = _Answers(data.split(_SEPARATOR)[:40])
+    etcd = v3.Client(["http://192.0.2.1:2379"])
+    etcd._connect = lambda: connection
+    rings = []
+    try:
+        done(etcd.watch([("/peers/", "/peers0")], 1, lambda: rings.append(True)))
+    except v3.EtcdError as error:
+        plain(str(error))
+    assert len(rings) <= 40
 
 
 def with_all_texts(view):
@@ -371,6 +391,7 @@ async def _nothing(agent):
 TARGETS = {
     "http": http,
     "gateway": gateway,
+    "watch": watch,
     "record": record,
     "members": members,
     "statement": statement,

@@ -375,3 +375,11 @@ def test_how_a_watch_ends():
     ):
         _, error, _ = watched(parts)
         assert error and error.kind == kind, (kind, error)
+
+
+def test_what_a_server_says_is_one_line_of_bounded_length():
+    kind, text = refused(400, "a\\nbgpmesh: all is well\\r\\u001b[2J \\u00e9" + "x" * 5000)
+    assert kind == "request" and "a bgpmesh: all is well [2J x" in text
+    assert len(text) < 400 and not [char for char in text if not " " <= char < "\x7f"]
+    kind, text = fault(answer(b"<html>\nno\r\n\tetcd"))
+    assert kind == "protocol" and "<html> no etcd" in text

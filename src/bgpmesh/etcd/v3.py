@@ -11,6 +11,7 @@ import json
 from .. import compat
 from .http import Connection, HttpError
 
+_MESSAGE = 200  # characters of what a server says is wrong
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 GRANT = "`bgpmesh etcd-role` prints the commands that grant it"
 # What another member of the cluster may do better.
@@ -210,6 +211,8 @@ class Client(Cluster):
 
     def _error(self, status, text, body, path, subject):
         """The EtcdError for an answer with this status and message."""
+        # It goes into a problem and the log: one line of bounded length, whatever the server says.
+        text = _line(text[:_MESSAGE])
         where = "etcd at %s" % self.endpoint
         if "permission denied" in text:
             return EtcdError(
@@ -237,8 +240,8 @@ class Client(Cluster):
                 "as /O=bgpmesh; users are told apart by 'etcd_user'" % where,
             )
         if not text or text == "Not Found":
-            shown = body[:60].decode() if _is_text(body[:60]) else repr(body[:60])
-            what = "status %d, %s" % (status, shown.strip() or "and nothing more")
+            shown = _line(body[:60].decode()) if _is_text(body[:60]) else repr(body[:60])
+            what = "status %d, %s" % (status, shown or "and nothing more")
             if status >= 500:
                 return EtcdError("server", "%s answered with %s" % (where, what))
             return EtcdError("protocol", "%s is not etcd 3.4 or later: %s has %s" % (where, path, what))
@@ -260,6 +263,11 @@ def _field(data, name):
     """The text that a JSON object somewhere in `data` has under a name; "" where there is none."""
     text = data.partition(b'"%s":"' % name.encode())[2].partition(b'"')[0]
     return text.decode() if _is_text(text) else ""
+
+
+def _line(text):
+    """A text on one line: what is not printable ASCII becomes blanks."""
+    return " ".join("".join([char if " " <= char < "\x7f" else " " for char in text]).split())
 
 
 def _is_text(data):
