@@ -23,6 +23,7 @@ _WATCH = 120  # seconds after which a watch is opened anew: one that has gone de
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
 _SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
+_TRIAL = 2  # seconds between two looks whether the options work
 _REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
 
 
@@ -74,6 +75,7 @@ class Agent:
                     self._report("option 'enabled' is 0: nothing to do")
                     break
                 tasks.append(asyncio.create_task(self._work()))
+                tasks.append(asyncio.create_task(self._guard(self._watch_options)))
                 self._open_web()
             if await signals.next() != compat.SIGHUP:
                 break
@@ -84,12 +86,16 @@ class Agent:
 
     def reload(self):
         """Reads the options again; what is wrong with them is a problem, and the last good ones stay in force."""
-        if self.options.read() and self.membership and self.lan.take_registry(self.config):
-            self._enter()
+        self._follow(self.options.read())
         if self._keys and not self.config.enabled:
             self._report("option 'enabled' is 0 now; `service bgpmesh stop` takes the mesh down")
         self._open_web()
         self.sync()
+
+    def _follow(self, changed):
+        """Becomes what the options say where they have changed."""
+        if changed and self.membership and self.lan.take_registry(self.config):
+            self._enter()
 
     def _open_web(self):
         """Serves HTTP where the options have it, and no longer where they had it."""
@@ -136,6 +142,24 @@ class Agent:
 
             self._rotation = Rotation(self._keys, self.problems, self._report)
         return self._rotation
+
+    async def _watch_options(self):
+        """Has changed options taken back where they have cut the router off."""
+        while not self._leaving:
+            if self.options.look(self._is_connected()):
+                self._follow(True)
+                self._open_web()
+                self.sync()
+            await asyncio.sleep(_TRIAL)
+
+    def _is_connected(self):
+        """Whether the router has its registry, or a member."""
+        member, mesh = self.membership, self.mesh
+        if not member:
+            return False
+        if member.known and not member.registry.failures:
+            return True
+        return bool(mesh.plan) and any([not mesh.missing(node) for node in mesh.plan.seats])
 
     async def _rotate(self):
         """Keeps the keys younger than option `key_lifetime`, and ends a rotation that was begun."""

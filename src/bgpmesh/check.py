@@ -5,7 +5,7 @@ It asks the system itself, not the agent, wherever it can: it must help when the
 
 import json
 
-from . import address, compat, config, discovery, disk, etcd, ubus
+from . import address, compat, config, discovery, disk, etcd, trial, ubus
 from . import clock as system_clock
 from .etcd import other
 from .options import CONFIG
@@ -67,11 +67,25 @@ async def configuration(_):
             raise Bad("there is no %s" % CONFIG, "reinstall the package, or restore the file from a backup")
         found = config.load(text, name)
         etcd.check_api(found)
+        in_force = trial.taken_back(text)
+        if in_force:
+            found = config.load(in_force, name)
     except (config.ConfigError, OSError, ValueError) as error:
         raise Bad(str(error), "uci set bgpmesh.main.OPTION=…; uci commit bgpmesh")
     if not found.enabled:
         raise Bad("option 'enabled' is 0", "uci set bgpmesh.main.enabled=1; uci commit bgpmesh; service bgpmesh start")
     return found, "; ".join(["node '%s'" % found.node] + found.warnings)
+
+
+async def changes(_):
+    """Whether what UCI has is in force, or was taken back because it cut the router off."""
+    if trial.taken_back(disk.read_or_none(CONFIG) or ""):
+        raise Bad(
+            "%s was taken back: with it the router had neither the registry nor a member; what is looked at here is "
+            "what worked before, and is in force" % CONFIG,
+            "bgpmesh status says which options are different; set them right: uci set …; uci commit bgpmesh",
+        )
+    return "%s is in force" % CONFIG
 
 
 async def clock(_):
@@ -266,6 +280,7 @@ async def members(_):
 
 LAYERS = (
     ("configuration", configuration),
+    ("changes", changes),
     ("clock", clock),
     ("DNS", dns),
     ("etcd", registry),

@@ -328,6 +328,12 @@ OPTIONS = (
     ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
     ("rpki", None, _validator, "`host[:port]` of an RPKI validator: what it finds invalid is refused; off when empty"),
     ("secret_old", None, _secret, "the secret before that one, valid beside it while routers are given the new one"),
+    (
+        "rollback",
+        "120",
+        _number(0, 3600),
+        "seconds without the registry and any member after which changed options are taken back; never at 0",
+    ),
     ("key_lifetime", "0", _number(0, 36500), "days until the tinc keys are replaced by new ones; never at 0"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),

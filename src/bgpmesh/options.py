@@ -2,6 +2,7 @@
 
 from . import compat, config, disk, etcd
 from .model import STATE, Problem
+from .trial import Trial
 
 CONFIG = "/etc/config/bgpmesh"
 _GOOD = STATE + "/config.good"
@@ -15,6 +16,8 @@ class Options:
         self._problems = problems
         self._report = report
         self._read = None  # (host name, text) that `config` was made from
+        self._trial = Trial()
+        self._in_force = None  # text
 
     def read(self):
         """Reads them into `config`. Whether they are others now.
@@ -26,15 +29,59 @@ class Options:
             text = disk.read(CONFIG) or ""
             if (name, text) == self._read and not self._problems.of("config"):
                 return False
-            found = _load(text, name)
+            wanted = _load(text, name)
+            if wanted.enabled:
+                return self._try(text, wanted, name)
+            found = wanted
         except (config.ConfigError, OSError, ValueError) as error:
             return self._fall_back(name, error)
+        self._read = name, text
+        self._problems.replace("config", [])
+        self._take(text, found)
+        return True
+
+    def look(self, connected):
+        """Takes the options back where they have cut the router off. Whether they are others now.
+
+        connected: whether the router has its registry, or a member.
+        """
+        if not self._read or not self.config or not self.config.enabled:
+            return False
+        try:
+            undo = self._trial.look(connected, self.config.rollback)
+            self._problems.replace("trial", [])
+        except OSError as error:
+            self._problems.replace("trial", [_unwritten(error)])
+            return False
+        if undo:
+            self._read = None
+        return undo and self.read()
+
+    def _try(self, text, wanted, name):
+        """Takes options that are right into force, unless they were tried, and cut the router off."""
+        problems = []
+        in_force, found = text, wanted
+        try:
+            disk.make_folder(STATE)
+            in_force = self._trial.begin(text)
+            if in_force != text:
+                found = _load(in_force, name)
+                problems.append(Problem("config_undone", "", _undone(wanted, found)))
+            disk.write(_GOOD, in_force, 0o600)
+        except OSError as error:
+            problems.append(_unwritten(error))
+        changed = in_force != self._in_force or (name, text) != self._read and in_force == text
+        self._read = name, text
+        self._problems.replace("config", problems)
+        if changed:
+            self._take(in_force, found)
+        return changed
+
+    def _take(self, text, found):
         for warning in found.warnings:
             self._report(warning)
         self.config = found
-        self._read = name, text
-        self._problems.replace("config", self._keep(text) if found.enabled else [])
-        return True
+        self._in_force = text
 
     def _fall_back(self, name, error):
         good = None if self.config else disk.read_or_none(_GOOD)
@@ -48,13 +95,19 @@ class Options:
         self._problems.replace("config", found)
         return bool(good)
 
-    def _keep(self, text):
-        try:
-            disk.make_folder(STATE)
-            disk.write(_GOOD, text, 0o600)
-        except OSError as error:
-            return [Problem("disk", "config", "cannot write to %s: %s" % (STATE, compat.reason(error)))]
-        return []
+
+def _unwritten(error):
+    return Problem("disk", "config", "cannot write to %s: %s" % (STATE, compat.reason(error)))
+
+
+def _undone(wanted, found):
+    names = [option[0] for option in config.OPTIONS]
+    names = [name for name in names if repr(getattr(wanted, name)) != repr(getattr(found, name))]
+    return (
+        "/etc/config/bgpmesh was taken back: with it the router had neither the registry nor a member for %d s. What "
+        "worked before is in force until the file changes. Different are: %s"
+        % (wanted.rollback, ", ".join(["option '%s'" % name for name in names]))
+    )
 
 
 def _load(text, name):

@@ -1,6 +1,6 @@
 from example import folder, given
 
-from bgpmesh import disk, options
+from bgpmesh import disk, options, trial
 from bgpmesh.problems import Problems
 
 GOOD = "config mesh 'main'\n\toption enabled '1'\n\toption node 'alfa'\n\tlist etcd 'http://192.0.2.1:2379'\n"
@@ -20,6 +20,10 @@ class Router:
 
     def read(self, text):
         """Whether the options are others, after `text` was written."""
+        names = ("_WORKED", "_TRIED", "_UNDONE", "_CONNECTED")
+        tried = [getattr(trial, name) for name in names]
+        for name in names:
+            setattr(trial, name, "%s/state/%s" % (self.folder, name))
         before = options.CONFIG, options.STATE, options._GOOD
         options.CONFIG = self.folder + "/config"
         options.STATE = self.folder + "/state"
@@ -30,6 +34,8 @@ class Router:
             return self.options.read()
         finally:
             options.CONFIG, options.STATE, options._GOOD = before
+            for name, path in zip(names, tried):
+                setattr(trial, name, path)
 
     def faults(self):
         return [(problem.code, problem.subject) for problem, _ in self.problems.all()]

@@ -376,6 +376,9 @@ return view.extend({
 			{ placeholder: '1400', parse: numberIn(576, 9000), together: checkMtu });
 		option('advanced', form.Value, 'interface', _('Interface'), _('The overlay’s network interface.'),
 			{ placeholder: 'tinc0', parse: parseInterface });
+		option('advanced', form.Value, 'rollback', _('Way back'),
+			_('Seconds without the registry and any member after which changed options are taken back. 0: never.'),
+			{ placeholder: '120', parse: numberIn(0, 3600) });
 		option('advanced', form.Value, 'http', _('HTTP'), _('Where /metrics and /status are served, address:port. Empty: nowhere.'),
 			{ placeholder: '127.0.0.1:9179', parse: parseHttp });
 
