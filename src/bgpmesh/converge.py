@@ -133,7 +133,8 @@ class Convergence:
     # Plan
 
     def _is_known(self):
-        return self.membership.me and self.membership.prefixes is not None
+        member = self.membership
+        return member.me and member.prefixes is not None and member.admitted() is not None
 
     def _gap(self):
         """Seconds until a new plan may be applied."""

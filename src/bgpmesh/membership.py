@@ -88,8 +88,10 @@ class Membership:
         return changed
 
     def admitted(self):
-        """Whether this router itself may take part."""
-        return not self.trust or self.trust.admits()
+        """Whether this router itself may take part; None while it is not known who may."""
+        if self.trust:
+            return self.trust.admits() if self.trust.known else None
+        return True
 
     def rekey(self):
         """Takes over what has changed of this router's keys."""
@@ -145,7 +147,7 @@ class Membership:
 
     async def _hear_owner(self):
         """Takes in what the network's owner says of whom. True where that is a change."""
-        changed = self.trust.learn(self.registry)
+        changed = await self.trust.learn(self.registry)
         if changed:
             # Every record is to be judged anew.
             for entry in self.registry.members.values():

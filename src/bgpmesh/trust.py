@@ -10,6 +10,8 @@ earlier one that is put back changes what a router thinks of a node that it has 
 what holds, for those who have not.
 """
 
+import asyncio
+
 from . import compat, disk, usign
 from .etcd import EtcdError
 from .model import STATE, Problem
@@ -18,6 +20,7 @@ from .records import RecordError, is_name, plain
 PATH = STATE + "/trust"
 MAX_LENGTH = 1024  # of a statement
 _STRANGERS = 8  # nodes without a record whose statements are verified in one poll: a signature takes milliseconds
+_TIME = 2  # seconds that are spent on verifying after one poll, at most; a slow router takes one for a signature
 _NAMED = 8  # statements that are wrong and get a problem each
 _SHORT = 16  # digits of a fingerprint that a person compares
 _DIGITS = "0123456789"
@@ -89,11 +92,13 @@ class Trust:
     """What this router, which has these Keys, knows of the owner's statements.
 
     statements: node -> the Statement that holds. seen: node -> (standing, fingerprint) of the records looked at.
+    known: whether what is said of the members was ever heard.
     """
 
     def __init__(self, config, keys, problems, report):
         self.statements = {}
         self.seen = {}
+        self.known = False
         self._keys = keys
         self._config = config
         self._public = usign.parse_public(config.trust_key)
@@ -108,6 +113,7 @@ class Trust:
         lines = (disk.read_or_none(PATH) or "").split("\n")
         if lines[0] != usign.line(self._public):
             return
+        self.known = True
         for at in range(1, len(lines) - 1):
             words = lines[at].split(" ")
             node = words[2].rpartition("/")[2] if len(words) > 3 else ""
@@ -116,10 +122,11 @@ class Trust:
             except ValueError:
                 pass  # a signature, of another prefix, or damaged
 
-    def learn(self, registry):
+    async def learn(self, registry):
         """Takes over what etcd has, after a poll. True where other statements hold now."""
         entries, members = registry.statements, registry.members
         left = _STRANGERS
+        until = compat.monotonic() + _TIME
         changed = False
         for node in [node for node in self._looked if node not in entries]:
             del self._looked[node]
@@ -131,10 +138,14 @@ class Trust:
                 continue
             if node not in members:
                 left -= 1
-                if left < 0:
-                    break
+            if left < 0 or compat.monotonic() > until:
+                break  # the rest after the next poll
             self._looked[node] = text
             changed = self._look(node, text) or changed
+            await asyncio.sleep(0)  # a program that waits for an answer of the agent gets it
+        waiting = [node for node in entries if node in members and self._looked.get(node, "") != entries[node].text]
+        if not waiting and not self.known:
+            self.known = changed = True
         self._tell()
         if changed:
             self._save()

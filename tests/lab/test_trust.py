@@ -21,6 +21,7 @@ from lab.mesh import (
     state,
     sync,
     told,
+    undisturbed,
 )
 
 # Made here: nobody needs it to stay secret.
@@ -148,6 +149,18 @@ def test_who_is_revoked_has_no_tunnel_and_no_session_and_stays_so(lab):
 def test_who_was_revoked_can_be_approved_again(lab):
     say(lab.router(1), "approve", "r3")
     settled(lab)
+
+
+def test_turning_it_on_disturbs_nobody(lab):
+    with undisturbed(lab):
+        for mode in ("open", "signed"):
+            for router in lab.routers:
+                # As on a router that has never heard of an owner.
+                router.path(STATE + "/trust").unlink(missing_ok=True)
+                router.set("trust", mode)
+            for router in lab.routers:
+                lab.wait(lambda: (status := router.status()) and status["trust"]["mode"] == mode, SOON, mode)
+                assert clear(lab, router)["trust"]["standing"] == ("approved" if mode == "signed" else "")
 
 
 def signed(node, record):

@@ -148,6 +148,20 @@ def test_who_is_not_admitted_has_nobody_in_its_plan():
     assert sorted(router.mesh.plan.seats) == [] and router.bird.applied[-1].seats == {}
 
 
+def test_while_it_is_not_known_who_may_take_part_all_stays_as_it_is():
+    router = Router(2)
+    router.step()
+    before = router.mesh.plan
+    router.membership.is_admitted = None
+    router.membership.know()
+    router.mesh.refresh()
+    router.step(1)
+    assert router.mesh.plan is before
+    router.membership.is_admitted = True
+    router.step(2)
+    assert sorted(router.mesh.plan.seats) == []
+
+
 def test_a_mesh_converges():
     router = Router(2)
     assert router.step() == "syncing"

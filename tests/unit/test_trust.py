@@ -43,7 +43,7 @@ class Judge:
             else:
                 self.store.state(node, statements[node])
         run(self.registry.poll())
-        return self.trust.learn(self.registry)
+        return run(self.trust.learn(self.registry))
 
     def standing(self, node="bravo", number=2):
         return self.trust.standing(node, [keys(number)])
@@ -96,6 +96,7 @@ def test_nobody_but_the_owner_is_heard(_):
     judge = Judge()
     good = said("approve", "bravo", 1, keys(2))
     revoked = said("revoke", "bravo", 9)
+    judge.hears()
     for text in (
         said("approve", "bravo", 2, keys(2), secret=THIEF),
         said("approve", "carol", 2, keys(2)),  # of another member
@@ -167,6 +168,20 @@ def test_damage_in_one_line_takes_no_other_with_it(path):
     lines = disk.read(path).split("\n")
     disk.write(path, "\n".join(lines[:1] + lines[2:]), 0o600)
     assert Judge().standing("carol") == "revoked"
+
+
+@kept
+def test_a_slow_router_verifies_a_little_after_each_poll(_):
+    judge = Judge()
+    for number in (1, 2, 3):
+        judge.store.put("n%d" % number, "")
+    before, trust._TIME = trust._TIME, -1
+    try:
+        judge.hears(**{"n%d" % number: said("revoke", "n%d" % number, 1) for number in (1, 2, 3)})
+    finally:
+        trust._TIME = before
+    assert judge.trust.statements == {} and not judge.trust.known
+    assert judge.hears() and len(judge.trust.statements) == 3 and judge.trust.known
 
 
 @kept
@@ -326,6 +341,18 @@ def test_two_that_nobody_has_approved_settle_their_name_as_ever(_):
     second = Router(store, "alfa", *SIGNED, number=2)
     second.steps()
     assert "name_taken" in second.faults() and "name_taken" not in first.faults()
+
+
+@kept
+def test_who_may_take_part_is_not_known_before_the_owner_was_heard(_):
+    store = Store()
+    store.state("alfa", said("approve", "alfa", 1, keys(1)))
+    alfa = Router(store, "alfa", *SIGNED, number=1)
+    assert alfa.membership.admitted() is None
+    alfa.steps(2)
+    assert alfa.membership.admitted() is True
+    assert Router(store, "alfa", *SIGNED, number=1).membership.admitted() is True  # from flash
+    assert Router(store, "bravo", *SIGNED, number=2).membership.admitted() is False
 
 
 @kept
