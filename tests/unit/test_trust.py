@@ -56,14 +56,15 @@ def kept(test):
     """Has a test run with what is kept on flash in a folder of its own, and handed in the file's path."""
 
     def run_test():
-        before = trust.PATH, trust.STATE
+        before = trust.PATH, trust.STATE, trust._TIME
+        trust._TIME = 600
         trust.STATE = folder("trust")
         trust.PATH = trust.STATE + "/trust"
         try:
             test(trust.PATH)
         finally:
             disk.remove_folder(trust.STATE)
-            trust.PATH, trust.STATE = before
+            trust.PATH, trust.STATE, trust._TIME = before
 
     return run_test
 
