@@ -4,6 +4,7 @@ from . import compat, config, disk, lan
 from .model import STATE, Problem
 from .ubus import NOT_FOUND, UbusError
 
+_MOST = 8  # servers that are taken from neighbours
 _FILE = STATE + "/registry"  # the servers that were taken last, with blanks between
 
 
@@ -35,21 +36,23 @@ class Discovery:
         problems = []
         if not options.etcd:
             options.borrowed = True
+            # All of them, tried in turn: an announcement from the past may have been put on the LAN again.
             for node in sorted(self.seen):
                 sighting = self.seen[node]
-                if sighting.trusted and not options.etcd:
-                    options.etcd = _servers(sighting.etcd)
-                    if options.etcd:
-                        self._report("the registry is that of the neighbour '%s': %s" % (node, sighting.etcd))
-                        problems = _keep(sighting.etcd)
+                found = [server for server in _servers(sighting.etcd) if server not in options.etcd]
+                if sighting.trusted and found and len(options.etcd) + len(found) <= _MOST:
+                    options.etcd += found
+                    self._report("the registry is that of the neighbour '%s': %s" % (node, sighting.etcd))
+            if options.etcd:
+                problems = _keep(" ".join([config.server_text(server) for server in options.etcd]))
             options.etcd = options.etcd or taken_last()
         self._problems.replace("registry", problems if options.etcd else [self._missing(options.secret)])
         return bool(options.etcd)
 
     def elsewhere(self, options):
         """Whether a neighbour with the same secret announces other servers than the Config has."""
-        found = [_servers(sighting.etcd) for sighting in self.seen.values() if sighting.trusted]
-        return bool(found) and options.etcd not in found
+        found = [server for one in self.seen.values() if one.trusted for server in _servers(one.etcd)]
+        return bool([server for server in found if server not in options.etcd])
 
     def _missing(self, secret):
         text = "no registry: uci set bgpmesh.main.etcd=http://ADDRESS:2379"

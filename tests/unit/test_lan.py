@@ -207,6 +207,15 @@ def test_a_neighbour_that_knows_better_is_told_apart(router):
 
 
 @given(silent)
+def test_an_announcement_from_the_past_keeps_nobody_from_the_registry_of_now(router):
+    past = options("option secret '%s'" % SECRET, "option etcd 'http://192.0.2.66'")
+    assert router.look(said(by=past), said("carol", 3))
+    assert router.config.etcd == [("http", "192.0.2.66", 2379)] + SET
+    assert not router.discovery.elsewhere(router.config)
+    assert router.look(said(by=past), said("carol", 3)) and len(router.config.etcd) == 2
+
+
+@given(silent)
 def test_a_router_without_umdns_sees_nobody(router):
     router.discovery.seen = {"x": None}
     for status, lines in ((NOT_FOUND, 0), (TIMEOUT, 1)):
