@@ -9,7 +9,7 @@ import json
 from example import ED25519, RSA, SECRET, Thing, options
 from fake_registry import Registry, Store
 
-from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, records, status, trust, uci, usign
+from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, plan, records, status, trust, uci, usign
 from bgpmesh.bird import control as bird
 from bgpmesh.bird import render as bird_render
 from bgpmesh.discovery import _servers
@@ -202,11 +202,7 @@ def record(data):
     node, _, text = text_of(data[1:]).partition("\n")
     options = CONFIGS[data[0] % len(CONFIGS)] if data else CONFIGS[0]
     key = "/peers/" + node
-    if options.secret and text.endswith("}"):
-        try:
-            text = text[:-1] + records._SIGNATURE + records._sign(text, key, options.secret) + '"}'
-        except UnicodeError:
-            pass  # a lone surrogate, which no UTF-8 gives
+    text = _signed(text, key, options.secret)
     try:
         member = records.decode(node, text, options, key, 1)
     except records.RecordError as error:
@@ -236,6 +232,49 @@ def members(data):
     assert len(view.others) <= data.count(b"\n") + 1
     if view.me:
         records.encode(view.me)
+
+
+def mesh(data):
+    """What may stand in the registry, as far as the plan that comes of it.
+
+    The first byte chooses the options; then there are records, signs of life and claims, each a line `p`, `a` or
+    `c` with a name and the text behind it.
+    """
+    options = CONFIGS[data[0] % len(CONFIGS)] if data else CONFIGS[0]
+    store = Store()
+    for entry in data[1:].split(_SEPARATOR)[:20]:
+        head, _, text = text_of(entry).partition("\n")
+        kind, _, name = head.partition(" ")
+        if kind == "a":
+            store.alive.add(name)
+        elif kind == "c":
+            store.claims[name] = text
+        else:
+            store.put(name, _signed(text, options.etcd_prefix + "/peers/" + name, options.secret))
+    keys = Thing(rsa=RSA[0], ed25519=ED25519[0], generation=0, next=None)
+    before = disk.read, disk.write_pieces
+    disk.read, disk.write_pieces = lambda path: None, None
+    try:
+        view = membership.Membership(options, keys, Registry(store, "alfa"), Problems(plain), plain)
+        view.load()
+        view.announce([])
+        for _ in range(3):
+            done(view.step())
+    finally:
+        disk.read, disk.write_pieces = before
+    others = [view.others[node] for node in sorted(view.others)]
+    if view.me:
+        made = plan.make(options, view.me, others, view.claims, view.online, {}, [], "1.1")
+        for path in made.tinc:
+            name = path[6:] if path.startswith("hosts/") else path
+            assert name in ("tinc.conf", "tinc-up", "tinc-down") or records.is_name(name), path
+
+
+def _signed(text, key, secret):
+    """A record as somebody with the secret would sign it."""
+    if secret and text.endswith("}"):
+        return text[:-1] + records._SIGNATURE + records._sign(text, key, secret) + '"}'
+    return text
 
 
 def _file(data):
@@ -394,6 +433,7 @@ TARGETS = {
     "watch": watch,
     "record": record,
     "members": members,
+    "mesh": mesh,
     "statement": statement,
     "frames": frames,
     "interfaces": interfaces,
