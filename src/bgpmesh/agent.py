@@ -303,6 +303,7 @@ class Agent:
                 self.problems.replace("etcd", [Problem("etcd_unreachable", "etcd", str(error))])
             if changed:
                 self.mesh.refresh()
+            self.options.keep()
             moving = self.mesh.moving()
             if not moving:
                 membership.save()

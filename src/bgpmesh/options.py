@@ -83,6 +83,11 @@ class Options:
         self.config = found
         self._in_force = text
 
+    def keep(self):
+        """Keeps the good options on flash where that has failed, as on a full one. To be called once in a while."""
+        if [problem for problem in self._problems.of("config") if problem.code == "disk"]:
+            self._problems.replace("config", self._keep(self._read[1]))
+
     def _fall_back(self, name, error):
         good = None if self.config else disk.read_or_none(_GOOD)
         if good:

@@ -50,6 +50,7 @@ async def exchange(renamed, turns):
     done = []
     agent = Agent(Bus(), done.append)
     agent.options.config = Config()
+    agent.options.keep = lambda: done.append("options kept")
     agent.mesh = Mesh()
     agent._observe_prefixes = lambda: asyncio.sleep(0)
     before = agent.membership = Membership("the earlier", done)
@@ -69,6 +70,7 @@ def test_an_earlier_membership_is_let_down_after_its_last_step_and_takes_no_othe
     for renamed in (False, True):
         for turns in range(12):
             done = asyncio.run(exchange(renamed, turns))
+            assert "options kept" in done
             ours = [text for text in done if text.endswith("the earlier")]
             last = ours.index("close of the earlier")
             assert last == len(ours) - 1, done

@@ -37,6 +37,15 @@ class Router:
             for name, path in zip(names, tried):
                 setattr(trial, name, path)
 
+    def keep(self):
+        before = options.STATE, options._GOOD
+        options.STATE = self.folder + "/state"
+        options._GOOD = self.folder + "/state/config.good"
+        try:
+            self.options.keep()
+        finally:
+            options.STATE, options._GOOD = before
+
     def faults(self):
         return [(problem.code, problem.subject) for problem, _ in self.problems.all()]
 
@@ -109,3 +118,18 @@ def test_flash_that_cannot_be_written_is_a_problem_and_nothing_more(router):
     disk.write(router.folder + "/state", "a file where the folder should be", 0o600)
     assert router.read(GOOD) and router.options.config.node == "alfa"
     assert router.faults() == [("disk", "config")]
+
+
+@given(Router)
+def test_flash_that_has_room_again_gets_the_options_without_being_told(router):
+    disk.write(router.folder + "/state", "a file where the folder should be", 0o600)
+    router.read(GOOD)
+    router.keep()
+    assert router.faults() == [("disk", "config")]
+    disk.remove(router.folder + "/state")
+    router.keep()
+    assert router.faults() == [] and disk.read(router.folder + "/state/config.good") == GOOD
+    router.read("config mesh 'main'\n\toption port '70000'\n\tlist etcd 'http://192.0.2.1:2379'\n")
+    router.keep()
+    assert router.faults() == [("config", "port")]
+    assert disk.read(router.folder + "/state/config.good") == GOOD
