@@ -17,7 +17,7 @@ from lab.lab import LabTimeout
 from lab.netns import ENV, CommandError
 
 from . import invariants
-from .faults import FAULTS, NODES
+from .faults import ETCDS, FAULTS, NODES
 from .field import Field
 from .schedule import schedule
 
@@ -65,7 +65,7 @@ class Run:
     def run(self):
         """All of it; returns the exit status."""
         say = self.say
-        say(f"SEED={self.seed}: {len(NODES)} routers, {len(self.field.lab.etcds) or 3} members of etcd")
+        say(f"SEED={self.seed}: {len(NODES)} routers, {len(ETCDS)} members of etcd")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         violation = None

@@ -436,9 +436,14 @@ def _claims(dice, field):
     return {f"/claims/{address}": dice.choice(owners) for address in dice.sample(wishes, 4)}
 
 
+def _taken(dice, field):
+    """Claims on what is others' already: the lowest addresses are those that routers have."""
+    return {f"/claims/10.0.0.{number}": "evil" for number in dice.sample(range(1, 9), 4)}
+
+
 HOSTILE = {
     "names": _names, "huge": _huge, "broken": _broken, "strangers": _strangers, "many": _many,
-    "alive": _signs_of_life, "claims": _claims,
+    "alive": _signs_of_life, "claims": _claims, "taken": _taken,
 }
 
 

@@ -29,7 +29,7 @@ class Field:
         boot = [number for number, node in enumerate(NODES, 1) if number <= 4]
         self.lab = Lab(
             name, len(NODES), options=OPTIONS, boot=boot, etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say,
-            init=[*CLOCK, "python3", "/usr/lib/standin/init.py"], layers=["faketime"],
+            init=[*CLOCK, "python3", "/usr/lib/standin/init.py"],
         )
         self.say = say
         self.off = set(NODES[4:])

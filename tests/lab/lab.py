@@ -30,14 +30,13 @@ class Lab:
     `runtime`, `tinc`, `bird`: what the routers run. `options` go into every router's UCI file; `each` maps a
     router's number to arguments of its own: `{3: {"nat": True, "tinc": "1.0", "options": {…}}}`. `boot` are
     the numbers of the routers that up() switches on (all); the others wait for their start(). `etcd_args` go
-    on etcd's command line. `init` is every router's process 1, normally the stand-in for OpenWrt's; `layers` are
-    names of roots laid over its file system. `say` is called with one line before what takes long.
+    on etcd's command line. `init` is every router's process 1, normally the stand-in for OpenWrt's. `say` is
+    called with one line before what takes long.
     """
 
     def __init__(
         self, name="mesh", nodes=5, runtime="micropython", tinc="1.1", bird="3", *,
-        options=None, each=None, boot=None, etcds=1, etcd_args=(), init=None, layers=(),
-        say=lambda text: None,
+        options=None, each=None, boot=None, etcds=1, etcd_args=(), init=None, say=lambda text: None,
     ):
         if not re.fullmatch("[a-z][a-z0-9-]{0,30}", name):
             raise ValueError(f"the lab's name is {name!r}: must be lower-case letters, digits and -")
@@ -55,7 +54,7 @@ class Lab:
         self.roots = {}
         self._lock = None
         self._boot = list(range(1, nodes + 1)) if boot is None else list(boot)
-        self._router = {"runtime": runtime, "tinc": tinc, "bird": bird, "init": init, "layers": layers}
+        self._router = {"runtime": runtime, "tinc": tinc, "bird": bird, "init": init}
         self._options = options or {}
         self._each = each or {}
         self._etcds = etcds

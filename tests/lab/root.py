@@ -43,7 +43,6 @@ LAYERS = {
     "tinc-1.1": ["tinc/experimental", "libminiupnpc17/bookworm"],
     "bird-2": ["bird2/trixie"],
     "bird-3": ["bird3/trixie"],
-    "faketime": ["libfaketime/trixie"],
 }
 
 
@@ -54,7 +53,7 @@ class BuildError(Exception):
 def build(say=lambda text: None):
     """Build what is not there yet.
 
-    Returns `{"base", "tinc-1.0", "tinc-1.1", "bird-2", "bird-3", "faketime"}` → directory.
+    Returns `{"base", "tinc-1.0", "tinc-1.1", "bird-2", "bird-3"}` → directory.
     `say` is called with one line before anything that takes long. Raises BuildError.
     """
     ROOTS.mkdir(parents=True, exist_ok=True)

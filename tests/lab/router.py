@@ -27,13 +27,13 @@ class Router(Machine):
     boots without the agent's service: service() is what procd would have got.
     """
 
-    def __init__(self, lab, number, runtime, tinc, bird, nat=False, options=None, init=None, agent=True, layers=()):
+    def __init__(self, lab, number, runtime, tinc, bird, nat=False, options=None, init=None, agent=True):
         self.number = number
         self.runtime = runtime
         self.nat = nat
         self.agent = agent
         self.init = init or ["python3", "/usr/lib/standin/init.py"]
-        layers = [lab.roots[name] for name in (*layers, "tinc-" + tinc, "bird-" + bird, "base")]
+        layers = [lab.roots["tinc-" + tinc], lab.roots["bird-" + bird], lab.roots["base"]]
         super().__init__(lab, f"r{number}", [lab.product(runtime), *layers])
         self.cables.append(self.name + "-lan")
         self.wan = f"198.18.0.{number}"
