@@ -129,7 +129,7 @@ def running():
     carol = member("carol", 3, endpoint=None, asn=65003)
     dora = member("dora", 4)
     registry = Thing(
-        endpoint="http://192.0.2.10:2379", last_success=compat.monotonic() - 3.5, failures=0, revision=1 << 33
+        endpoint="http://192.0.2.10:2379", last_success=compat.monotonic() - 3.01, failures=0, revision=1 << 33
     )
     polls = Tally()
     polls.note(compat.ticks_us(), True)
