@@ -24,6 +24,8 @@ _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one 
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
 _NAMED = 8  # peers in trouble that get a problem each; more of them share one
 _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
+_RENEW = 1.5  # seconds after the overlay's interface came up for which BIRD is told to put its routes there
+_RESTART = 0.8  # seconds that tincd is given to start again
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
@@ -64,6 +66,7 @@ class Convergence:
         self._changed_at = compat.monotonic()  # when the plan last changed
         self._stirred_at = self._changed_at  # when something last happened that is to be looked at often
         self._applied_at = -_GAP  # the clock may start at 0
+        self._raised_at = -_RENEW  # when the overlay's interface was last seen to be another one
         self._audited_at = -_AUDIT
         self._begun_at = 0  # when there was a plan for the first time
         self._due = []  # the parts of the plan that are to be applied
@@ -240,6 +243,8 @@ class Convergence:
         else:
             self.applies[part].note(began, True)
             self.membership.runs_as = self.tincd.name
+            if part == "tinc" and self.tincd.restarts:
+                await self._await_interface()
             self._due.remove(part)
             self._retries[part].succeeded()
             self._problems.replace(part, [])
@@ -288,13 +293,7 @@ class Convergence:
                 found.append(Problem(part + "_down", part, str(error)))
         interface = self.membership.config.interface
         await self.bird.flush(interface)
-        try:
-            if self._neighbours.apply(interface, self.plan.neighbours):
-                await self.bird.renew_routes()
-        except BirdError:
-            pass  # said above; a bird that starts looks for itself
-        except OSError as error:
-            found.append(Problem("neighbours", interface, str(error)))
+        found += await self._join_interface()
         found_up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]
         self.membership.vouch(found_up)
         self._look_at_underlay()
@@ -316,6 +315,34 @@ class Convergence:
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
         reached = [node for node in self._online() if self.tincd.reaches(node)]
         self.latency.look({node: self.plan.seats[node].member.ip for node in reached})
+
+    async def _join_interface(self):
+        """Gives the overlay's interface what the kernel forgets with it. Returns what is wrong with that, as Problems.
+
+        For a while after it came up: it gets its address a moment later, and takes no route before.
+        """
+        interface = self.membership.config.interface
+        try:
+            if self._neighbours.apply(interface, self.plan.neighbours):
+                self._raised_at = compat.monotonic()
+            if compat.monotonic() - self._raised_at < _RENEW:
+                await self.bird.renew_routes()
+        except BirdError:
+            pass  # said where it is looked at; a bird that starts looks for itself
+        except OSError as error:
+            return [Problem("neighbours", interface, str(error))]
+        return []
+
+    async def _await_interface(self):
+        """Looks after the interface while tincd is started again, and leaves tincd alone.
+
+        A tincd 1.0 that has only just begun would be ended by the signal that asks it for its nodes.
+        """
+        until = compat.monotonic() + _RESTART
+        while compat.monotonic() < until and self.plan and not self._leaving:
+            await asyncio.sleep(0.1)
+            if self.plan:
+                await self._join_interface()
 
     def _look_at_underlay(self):
         for node, seen in self.tincd.nodes.items():

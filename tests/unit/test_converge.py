@@ -56,6 +56,7 @@ class Daemon:
         self.doubted = False
         self.version = "1.1"
         self.name = None
+        self.restarts = False
         self.renewed = 0
         self.nodes = {}
         self.sessions = {}

@@ -17,7 +17,8 @@ _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has re
 class Tincd:
     """version: "1.0" or "1.1". nodes: node -> control.Node as last seen. running: whether it answered.
 
-    name: the name in tinc that it was last seen to run under, None before.
+    name: the name in tinc that it was last told to run under, None before. restarts: whether the last apply() has
+    procd start it again.
     """
 
     def __init__(self, procd, version, report):
@@ -25,6 +26,7 @@ class Tincd:
         self.nodes = {}
         self.running = False
         self.name = None
+        self.restarts = False
         self._names = {}  # name in tinc -> node
         self._strangers = []  # names in tinc of no member
         self._procd = procd
@@ -50,6 +52,7 @@ class Tincd:
         await self._procd.set(SERVICE, wanted)
         # Where its definition is another procd starts it again, and it reads all of its files.
         same = before.get("env") == wanted.get("tincd", {}).get("env")
+        self.restarts = bool(before.get("running")) and not same
         if stale and before.get("running") and same:
             await self._control.reload()
             self._dial.succeeded()
