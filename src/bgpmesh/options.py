@@ -86,7 +86,8 @@ class Options:
     def keep(self):
         """Keeps the good options on flash where that has failed, as on a full one. To be called once in a while."""
         if [problem for problem in self._problems.of("config") if problem.code == "disk"]:
-            self._problems.replace("config", self._keep(self._read[1]))
+            name, text = self._read
+            self._try(text, _load(text, name), name)
 
     def _fall_back(self, name, error):
         good = None if self.config else disk.read_or_none(_GOOD)
