@@ -102,6 +102,14 @@ def test_what_works_stays(router):
 
 
 @given_router
+def test_sessions_from_before_a_change_prove_nothing(router):
+    working(router)
+    router.set(OTHER, 30)
+    assert not router.look(True, 40)
+    assert not router.look(False, 159) and router.look(False, 161) and router.server == "192.0.2.1"
+
+
+@given_router
 def test_who_had_nothing_before_loses_nothing(router):
     router.set(GOOD)
     assert not router.look(False, 100)
