@@ -4,6 +4,7 @@ import asyncio
 
 from . import cache, compat, converge, disk, etcd, netifd, status
 from . import plan as planning
+from .bird import ao
 from .discovery import Discovery
 from .membership import Membership
 from .model import RUN, Problem
@@ -45,6 +46,7 @@ class Agent:
         self._report = report
         self._procd = Procd(bus)
         self._keys = None
+        self._ao = False  # whether BGP sessions can have TCP-AO
         self._leaving = False
         self._settled = False  # whether the start is over
         self._registering = asyncio.Lock()  # held for a step of the membership
@@ -238,6 +240,7 @@ class Agent:
                 retry.failed()
                 await asyncio.sleep(retry.wait())
         self.problems.replace("keys", [])
+        self._ao = await ao.usable()
         self.mesh = converge.Convergence(self.bus, self._procd, self.problems, version, self._report)
 
     # Membership
@@ -266,6 +269,7 @@ class Agent:
         before = self.membership
         registry = etcd.open_registry(self.config)
         self.membership = Membership(self.config, self._keys, registry, self.problems, self._report)
+        self.membership.ao = self._ao
         self.membership.load(before)
         self.mesh.membership = self.membership
         self.mesh.refresh()

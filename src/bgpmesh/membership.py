@@ -16,7 +16,8 @@ class Membership:
 
     me: this router's Member, or None while it has no address. others: node -> Member of the rest.
     claims: address -> node. online: set of the nodes that are alive. prefixes: what this router announces,
-    None before that is known. known: whether the registry has answered since the start. polls: a Tally of them.
+    None before that is known. known: whether the registry has answered since the start. polls: a Tally of them. ao:
+    whether this router's BGP sessions can have TCP-AO.
     runs_as: the name that this router's tincd was told to run under last, None before.
     """
 
@@ -28,6 +29,7 @@ class Membership:
         self.known = False
         self.runs_as = None
         self.polls = Tally()
+        self.ao = False
         self.config = config
         self._keys = keys
         self.registry = registry
@@ -393,6 +395,7 @@ class Membership:
             known.created if known else _LAST,
         )
         self.me.secrets = network_secret.names(config.secrets)
+        self.me.ao = self.ao and bool(config.secret)
         self.me.generation = self._keys.generation
         coming = self._keys.next
         if coming:

@@ -46,9 +46,11 @@ class Member:
     created: etcd's create revision of the record, by which the first to announce a prefix keeps it.
     secrets: names of the network secrets that it knows, the newest first. signed: the secret that the record
     is signed with, or None.
+    ao: whether its BGP sessions can have TCP-AO.
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
     """
 
+    ao = False
     generation = 0
     next = None
 
@@ -153,6 +155,8 @@ def encode(member, key=None, secret=None):
         coming = member.next
         fields = (("generation", coming.generation), ("key", coming.key or ""), ("ed25519", coming.ed25519 or ""))
         text += ',"next":{%s}' % _joined(fields)
+    if member.ao:
+        text += ',"auth":["ao"]'
     if len(member.secrets) > 1:
         text += ',"secrets":' + json.dumps(member.secrets)
     return _signed(text + "}", key, secret)
@@ -212,6 +216,8 @@ def decode(node, text, config, key=None, created=0):
     if signed:
         member.signed = signed
         member.secrets = _secrets(fields) or [network_secret.name(signed)]
+    auth = fields.get("auth")
+    member.ao = isinstance(auth, list) and "ao" in auth
     member.generation = _generation(fields)
     member.next = _next(fields, member)
     return member

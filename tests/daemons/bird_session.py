@@ -7,7 +7,7 @@ import asyncio
 import json
 
 from bgpmesh import compat, disk
-from bgpmesh.bird import control
+from bgpmesh.bird import ao, control
 
 CONF = "/run/two.conf"
 
@@ -41,6 +41,8 @@ async def main():
     while await failure(socket.version()) and compat.monotonic() < deadline:
         await asyncio.sleep(0.05)
     found = {"version": await socket.version(), "first": await names(socket)}
+    ao._TRIAL = "/run/trial"
+    found["ao"] = [ao.kernel_has_it(), await ao.bird_has_it(), await ao.usable()]
     first = disk.read("/run/one.conf")
     session = (await socket.sessions())["_bravo"]
     found["session"] = [session.state, session.since, session.info]

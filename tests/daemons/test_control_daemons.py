@@ -1,6 +1,8 @@
 """The agent's control modules against real daemons, on both runtimes."""
 
+import errno
 import json
+import socket
 
 import pytest
 
@@ -18,11 +20,23 @@ def last(done):
     return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
 
 
+def kernel_has_ao():
+    """Whether this machine's kernel knows TCP_AO_ADD_KEY, whatever else it has to say."""
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, 38, bytes(280))
+        except OSError as error:
+            return error.errno != errno.ENOPROTOOPT
+    return True
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("bird", ["2", "3"])
 def test_a_real_bird_is_asked_and_configured(box, bird, runtime):
     found = last(box(bird=bird).sh(BIRD.replace("RUNTIME", runtime)))
     assert found["version"].startswith(bird + ".")
+    # Of this machine's kernel; both BIRDs are new enough.
+    assert found["ao"] == [kernel_has_ao(), True, kernel_has_ao()]
     assert found["first"] == found["after refusal"] == ["_bravo", "_carol"]
     assert found["session"][0] in ("Idle", "Connect", "Active", "Passive") and len(found["session"][1]) == 19
     assert found["routes"] == {"_bravo": 0, "_carol": 0}

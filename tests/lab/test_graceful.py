@@ -9,9 +9,27 @@ import subprocess
 
 import pytest
 
-from lab.mesh import SOON, agent, clear, has_route, problems, reaches, routed, settled, told, undisturbed, without
+from lab.mesh import (
+    RUN,
+    SOON,
+    agent,
+    clear,
+    get,
+    has_route,
+    problems,
+    reaches,
+    routed,
+    settled,
+    told,
+    undisturbed,
+    without,
+)
 
-LAB = {"nodes": 3, "options": {"poll_interval": "2"}}
+LAB = {
+    "nodes": 3,
+    "options": {"poll_interval": "2", "secret": "sixteen or more characters"},
+    "each": {3: {"bird": "2", "runtime": "python3"}},
+}
 INTERVAL = 0.05  # seconds between two echo requests
 STRAY = 2  # requests that a busy machine may lose without anybody's fault
 
@@ -67,6 +85,15 @@ def announcement(router, number):
 
 def preferences(router, number):
     return re.findall(r"local_pref: (\d+)", announcement(router, number))
+
+
+def test_every_session_is_authenticated_by_what_both_ends_have(lab):
+    # Of one kernel all can do the same: MD5, unless it was built with TCP-AO.
+    for router in lab.routers:
+        conf = router.read(RUN + "/bird.conf")
+        able = sum('"auth":["ao"]' in get(lab, f"/peers/{name}") for name in ("r1", "r2", "r3"))
+        found = (conf.count("\n\tpassword "), conf.count("\n\tauthentication ao;"))
+        assert found == ((0, 2) if able == 3 else (2, 0)), conf
 
 
 def test_a_drained_router_is_the_last_resort_of_its_peers_until_it_is_over(lab):

@@ -79,7 +79,15 @@ def another_secret():
     return config, member("alfa", 1, ip6="fd00:99::1"), others, {}
 
 
+def authenticated():
+    me = member("alfa", 1)
+    others = [member("bravo", 2, prefixes=["192.168.2.0/24"]), member("carol", 3)]
+    me.ao = others[0].ao = True
+    return options("option secret '%s'" % SECRET), me, others, {}
+
+
 MESHES = {
+    "authenticated": authenticated,
     "another-secret": another_secret,
     "alone": alone,
     "three": three,

@@ -134,6 +134,20 @@ def test_both_ends_of_a_session_have_one_password_and_each_pair_its_own():
     assert SECRET not in session(options("option secret '%s'" % SECRET))
 
 
+def test_where_both_ends_can_a_session_has_tcp_ao_and_else_md5():
+    config = options("option secret '%s'" % SECRET)
+    me, peer = member("alfa", 1), member("bravo", 2)
+    for me.ao in (False, True):
+        for peer.ao in (False, True):
+            text = conf(config, me, [], [Seat(peer, [])])
+            both = me.ao and peer.ao
+            assert ("authentication ao;" in text, "\tpassword " in text) == (both, not both)
+    key = render.session_password(SECRET, "bravo", "alfa", "bgp ao")
+    assert 'secret "%s"; algorithm hmac sha256;' % key in text
+    assert key != render.session_password(SECRET, "bravo", "alfa")
+    assert "ao" not in conf(options(), me, [], [Seat(peer, [])])
+
+
 def test_a_name_is_never_a_word_of_birds_language():
     assert render.protocol_name("bgp") == "_bgp"
     assert len(render.protocol_name("N" * 63)) == 64  # BIRD's SYM_MAX_LEN

@@ -290,6 +290,16 @@ def test_the_longest_and_the_shortest_that_may_be_announced():
         assert decoded(record(prefixes=[text])).prefixes == prefixes(text)
 
 
+def test_who_can_have_tcp_ao_says_so():
+    assert '"auth"' not in records.encode(member("bravo", 2))
+    able = member("bravo", 2)
+    able.ao = True
+    text = records.encode(able)
+    assert text.endswith(',"auth":["ao"]}') and decoded(text).ao
+    for auth, expected in (([], False), (["md5"], False), (["x", "ao"], True), ("ao", False), ({"ao": 1}, False)):
+        assert decoded(record(auth=auth)).ao == expected, auth
+
+
 def test_prefixes_that_are_none():
     refused("has host bits set", prefixes=["192.168.2.1/24"])
     refused("192.168.2.0/24 would be right", prefixes=["192.168.2.1/24"])

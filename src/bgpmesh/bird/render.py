@@ -7,6 +7,7 @@ nothing else, and takes from each peer the prefixes that the peer's record annou
 from .. import address, compat, records
 from .. import secret as network_secret
 from ..tinc import graph
+from . import ao
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
 # Of each family from a peer: a record has no more prefixes than half of it, and what a peer withdraws may come after
@@ -212,8 +213,11 @@ def _session(config, me, peer, families):
     if config.secret:
         leads = graph.leads(me.node, member.node)
         secret = network_secret.shared(config.secrets, member.secrets, leads) or config.secret
-        password = session_password(secret, me.node, member.node)
-        password = "password \"%s\";  # from option 'secret'" % password
+        if me.ao and member.ao:
+            password = ao.authentication(session_password(secret, me.node, member.node, "bgp ao"))
+        else:
+            password = session_password(secret, me.node, member.node)
+            password = "password \"%s\";  # from option 'secret'" % password
     imports = []
     for family in families:
         prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
@@ -251,7 +255,10 @@ def _fill(template, **values):
     return template.format(**values)
 
 
-def session_password(secret, one, other):
-    """The password of a pair's BGP session, derived from the network's secret: 64 hexadecimal digits."""
+def session_password(secret, one, other, use="bgp"):
+    """The password of a pair's BGP session, derived from the network's secret: 64 hexadecimal digits.
+
+    Each use has one of its own.
+    """
     low, high = sorted((one, other))
-    return compat.hmac_sha256(secret.encode(), ("bgp %s %s" % (low, high)).encode())
+    return compat.hmac_sha256(secret.encode(), ("%s %s %s" % (use, low, high)).encode())
