@@ -11,6 +11,7 @@ from .model import STATE
 
 PATH = STATE + "/members"
 _INTERVAL = 60  # seconds between two writes, at least: flash wears out
+_LONGEST = 3600  # and at most, to which they grow where somebody changes records all the time
 
 
 class Cache:
@@ -23,6 +24,7 @@ class Cache:
         self.serials = {}
         self._written = None
         self._at = None
+        self._interval = _INTERVAL
 
     def load(self):
         """Reads what is there; a line that is no whole entry is passed over. Raises OSError."""
@@ -52,12 +54,15 @@ class Cache:
 
         Returns False while something is still to be written. Raises OSError.
         """
-        if self._at is not None and compat.monotonic() - self._at < _INTERVAL:
+        now = compat.monotonic()
+        if self._at is not None and now - self._at < self._interval:
             return False
         digest = compat.digest(_lines(address, entries, serials))
         if digest != self._written:
             disk.write_pieces(PATH, _lines(address, entries, serials), 0o600)
-            self._at = compat.monotonic()
+            busy = self._at is not None and now - self._at < 2 * self._interval
+            self._interval = min(_LONGEST, 2 * self._interval) if busy else _INTERVAL
+            self._at = now
         self._written = digest
         return True
 

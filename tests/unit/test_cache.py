@@ -150,6 +150,24 @@ def test_at_most_one_write_a_minute():
         assert disk.read(flash.path) != text
 
 
+def test_who_changes_records_all_the_time_does_not_wear_out_the_flash():
+    with Flash():
+        found = Cache()
+
+        def writes(first, last):
+            count = 0
+            for later in range(first, last, 20):
+                with Clock(later):
+                    count += found.save("10.0.0.%d" % (later // 20 % 250), ENTRIES)
+            return count
+
+        assert 20 < writes(0, 86400) < 40
+        with Clock(86400 + 3600):
+            found.save("10.0.0.251", ENTRIES)
+        # After a quiet time a minute is enough again.
+        assert writes(86400 + 3 * 3600, 86400 + 3 * 3600 + 200) >= 2
+
+
 def test_a_failed_write_is_tried_again():
     with Flash() as flash:
         found = Cache()
