@@ -57,6 +57,7 @@ class Convergence:
         self.applies = {"tinc": Tally(), "bird": Tally()}
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
+        self._planned_for = None  # the Membership that the plan was made from
         self._candidates = None  # (those among which the plan shares out the dials, those dialled besides)
         self._dialled = {}  # node -> when its tunnel was last this router's to dial
         self._applying = asyncio.Lock()  # held while services and files change
@@ -198,6 +199,7 @@ class Convergence:
         )
         before = self.plan
         self.plan = plan
+        self._planned_for = member
         self._problems.replace("plan", plan.problems)
         if before and (before.tinc, before.bird, before.services) == (plan.tinc, plan.bird, plan.services):
             return
@@ -232,6 +234,7 @@ class Convergence:
 
     async def _apply_part(self, part, daemon):
         began = compat.ticks_us()
+        member = self._planned_for
         try:
             await daemon.apply(self.plan)
         except OSError as error:
@@ -248,6 +251,8 @@ class Convergence:
             self._due.remove(part)
             self._retries[part].succeeded()
             self._problems.replace(part, [])
+            if part == "bird":
+                member.bridge()
             return
         self.applies[part].note(began, False)
         self._retries[part].failed()

@@ -43,6 +43,7 @@ class Membership:
         self._serials = Serials()
         self.entries = {}  # node -> Entry of who is a member, or wants to be
         self._kept = None  # (Entry, Member, secret) of ours that were the same
+        self._bridged = False  # whether sessions may begin anew with another secret
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._cache = Cache()
@@ -111,6 +112,18 @@ class Membership:
     def settling(self):
         """Whether a wiped registry's members are still being waited for."""
         return self._held.settling()
+
+    def bridge(self):
+        """BIRD has the routes that make sessions with another password bearable: from now on both secrets are told."""
+        if not self._is_bridged():
+            self._bridged = True
+            if self.me:
+                self._set_address(self.me.ip)
+
+    def _is_bridged(self):
+        own = self.own()
+        told = own and own.secrets[:1] == network_secret.names(self.config.secrets[:1])
+        return self._bridged or not self.config.secret_old or bool(told)
 
     def vouch(self, nodes):
         """These members are seen to be in the mesh, whatever becomes of their records."""
@@ -394,7 +407,7 @@ class Membership:
             VERSION,
             known.created if known else _LAST,
         )
-        self.me.secrets = network_secret.names(config.secrets)
+        self.me.secrets = network_secret.names(config.secrets if self._is_bridged() else config.secrets[-1:])
         self.me.ao = self.ao and bool(config.secret)
         self.me.generation = self._keys.generation
         coming = self._keys.next
@@ -504,6 +517,8 @@ class Membership:
         if self._is_switching():
             return False
         secret = network_secret.signing(self.config.secrets, self.others.values())
+        if len(self.me.secrets) < len(self.config.secrets):
+            secret = self.config.secrets[-1]
         if own and self._kept == (own, self.me, secret):
             return False
         # Whatever is stored under our name, ours must be higher.

@@ -41,6 +41,9 @@ class Membership:
     def settling(self):
         return False
 
+    def bridge(self):
+        pass
+
     def vouch(self, nodes):
         self.vouched = nodes
 

@@ -445,9 +445,18 @@ def test_the_serials_of_those_that_are_gone_are_bounded():
 
 def given(router, *statements):
     """The router with other options."""
-    return Router(
+    again = Router(
         router.registry.store, router.registry.node, *statements, number=number_of(router), earlier=router
     )
+    # Nothing is told of the other secret before BIRD has what bears a session's new beginning.
+    again.steps(2)
+    assert '"secrets"' not in store_of(again)[again.registry.node].text or OLD not in statements
+    again.membership.bridge()
+    return again
+
+
+def store_of(router):
+    return router.registry.store.records
 
 
 NEW = "option secret '%s'" % OTHER_SECRET

@@ -212,7 +212,8 @@ def _session(config, me, peer, families):
         passive = "passive on;"
     if config.secret:
         leads = graph.leads(me.node, member.node)
-        secret = network_secret.shared(config.secrets, member.secrets, leads) or config.secret
+        known = [one for one in config.secrets if network_secret.name(one) in me.secrets] or config.secrets
+        secret = network_secret.shared(known, member.secrets, leads) or config.secret
         if me.ao and member.ao:
             password = ao.authentication(session_password(secret, me.node, member.node, "bgp ao"))
         else:
