@@ -195,9 +195,16 @@ class Run:
         with contextlib.suppress(CommandError, OSError):
             self.watch.look()
             (self.folder / "dump").write_text(self.field.lab.dump())
+        for router in self.field.lab.routers:
+            found = [f"-- {command}\n{router.bird(command)}" for command in BIRD]
+            found += [f"-- bird.conf\n{router.read(invariants.RUN + '/bird.conf')}"] if router.running else []
+            (self.folder / f"{router.name}.bird").write_text("\n".join(found))
         for machine in [*self.field.lab.routers, *self.field.lab.etcds]:
             (self.folder / f"{machine.name}.console").write_text(machine.console())
 
+
+# What BIRD is asked when something does not hold.
+BIRD = ("show protocols all", "show route all", "show route export kernel4", "show route export kernel6")
 
 AGAIN = """
 VIOLATION: {violation}
