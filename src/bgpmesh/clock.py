@@ -1,4 +1,4 @@
-"""The system's clock. TLS needs it to judge certificates, the network's owner to number what is signed; no more."""
+"""The system's clock. TLS needs it to judge certificates; what is signed is numbered by it at first. No more."""
 
 import os
 import time

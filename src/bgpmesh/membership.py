@@ -1,6 +1,6 @@
 """This router's membership: its own record, address and liveness in the registry, and what the others say."""
 
-from . import VERSION, address, compat, records
+from . import VERSION, address, clock, compat, records
 from . import secret as network_secret
 from .cache import Cache
 from .held import GRACE, Held, Serials
@@ -528,6 +528,9 @@ class Membership:
             return False
         if own and self._has_left(self.config.node):
             await self.registry.withdraw()  # who left and comes back is a junior
+        if secret and not self.me.serial and not clock.is_wrong():
+            # The others may remember records that neither we nor the registry know any more.
+            self.me.serial = clock.now()
         # Without a secret anybody may have put the highest one there is.
         self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
         await self.registry.put_record(records.encode(self.me, self.key(), secret))

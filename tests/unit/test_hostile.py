@@ -5,7 +5,7 @@ from fake_http import run
 from fake_registry import Store
 from test_membership import Router
 
-from bgpmesh import cache, disk, held, records
+from bgpmesh import cache, clock, disk, held, records
 
 SIGNS = "option secret '%s'" % SECRET
 
@@ -272,9 +272,43 @@ def test_a_replay_is_known_after_a_restart():
     assert "a replay" in texts(alfa)[0]
 
 
+def test_who_has_lost_all_that_was_known_of_it_is_no_replay():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    for number in range(9):
+        bravo.membership.announce(prefixes("192.168.%d.0/24" % number))
+        bravo.steps(2)
+    alfa.steps()
+    del store.records["bravo"]
+    alfa.steps()
+    now = clock.now
+    try:
+        clock.now = lambda: now() + 60
+        anew = member(store, "bravo", number=2)
+        anew.steps(2)
+    finally:
+        clock.now = now
+    alfa.steps()
+    expect(alfa, ["bravo"])
+    assert [str(prefix) for prefix in alfa.membership.others["bravo"].prefixes] == [
+        str(prefix) for prefix in anew.record().prefixes
+    ] != ["192.168.8.0/24"]
+
+
+def test_without_a_clock_that_is_right_serials_begin_at_one():
+    wrong = clock.is_wrong
+    try:
+        clock.is_wrong = lambda: True
+        alfa, _ = mesh(Store(), "alfa", "bravo")
+    finally:
+        clock.is_wrong = wrong
+    assert alfa.record().serial == 1
+
+
 def test_nobody_pushes_our_serial_up_who_cannot_sign():
     store = Store()
     alfa, _ = mesh(store, "alfa", "bravo")
+    first = alfa.record().serial
     alfa.membership.me.serial = records.LARGEST
     for text in (
         records.encode(alfa.membership.me),
@@ -283,7 +317,7 @@ def test_nobody_pushes_our_serial_up_who_cannot_sign():
     ):
         store.put("alfa", text)
         alfa.steps(2)
-    assert alfa.record().serial == 4 and alfa.faults() == []
+    assert alfa.record().serial == first + 3 and alfa.faults() == []
 
 
 def test_without_a_secret_the_largest_serial_is_not_the_end():
