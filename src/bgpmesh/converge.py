@@ -2,7 +2,7 @@
 
 import asyncio
 
-from . import compat
+from . import compat, fib
 from . import plan as planning
 from .bird.control import BirdError
 from .bird.daemon import Bird
@@ -26,6 +26,7 @@ _NAMED = 8  # peers in trouble that get a problem each; more of them share one
 _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _RENEW = 1.5  # seconds after the overlay's interface came up for which BIRD is told to put its routes there
 _RESTART = 0.8  # seconds that tincd is given to start again
+_LATE = 5  # seconds after which a route that is not in the kernel is put there again
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
@@ -55,6 +56,7 @@ class Convergence:
         self.events = Events(bus)
         self.latency = Latency()
         self.applies = {"tinc": Tally(), "bird": Tally()}
+        self._lacking = {}  # (node, prefix) -> since when the kernel has no route to it though there should be one
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
@@ -317,9 +319,44 @@ class Convergence:
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
+        self._problems.replace("routes", [] if patient or down else await self._look_at_routes())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
         reached = [node for node in self._online() if self.tincd.reaches(node)]
         self.latency.look({node: self.plan.seats[node].member.ip for node in reached})
+
+    async def _look_at_routes(self):
+        """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them."""
+        me, now = self.membership.me, compat.monotonic()
+        try:
+            routed = fib.routed(self.membership.config.interface)
+        except OSError:
+            return []
+        lacking = {}
+        for node, seat in self.plan.seats.items():
+            session = self.bird.sessions.get(node)
+            if routed is not None and session and session.state == "Established":
+                for prefix in seat.prefixes:
+                    key = node, str(prefix)
+                    if key[1] not in routed and (prefix.family == 4 or me.ip6 and seat.member.ip6):
+                        lacking[key] = self._lacking.get(key, now)
+        for key in self.bird.rpki.invalid if self.bird.rpki else ():
+            lacking.pop(key, None)
+        self._lacking = lacking
+        late = sorted([key for key in lacking if now - lacking[key] >= _LATE])
+        if late:
+            try:
+                await self.bird.renew_routes()
+            except BirdError:
+                pass  # said where it is looked at
+        text = (
+            "%s of '%s' is not in the kernel's routing table, though the session is up: see whether `bgpmesh status` "
+            "there announces it; here `service bgpmesh restart` has BIRD begin anew"
+        )
+        return [
+            Problem("route_missing", "%s %s" % (node, prefix), text % (prefix, node))
+            for node, prefix in late
+            if now - lacking[node, prefix] >= _PATIENCE
+        ]
 
     async def _join_interface(self):
         """Gives the overlay's interface what the kernel forgets with it. Returns what is wrong with that, as Problems.

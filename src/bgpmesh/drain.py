@@ -6,10 +6,8 @@ through this router until it stops.
 """
 
 import asyncio
-import binascii
-import struct
 
-from . import address, compat, disk
+from . import compat, disk, fib
 from .bird.control import BirdError
 from .model import Problem
 
@@ -95,7 +93,5 @@ def unacknowledged(table):
         words = line.split()
         if len(words) > 4 and (words[1].endswith(":" + _BGP) or words[2].endswith(":" + _BGP)):
             if int(words[4].split(":")[0], 16):
-                # The kernel prints the address, which is in network order, as a number of its own order.
-                number = struct.pack("I", int(words[2].split(":")[0], 16))
-                found.add(address.text(4, int(binascii.hexlify(number), 16)))
+                found.add(fib.ipv4(words[2].split(":")[0]))
     return found

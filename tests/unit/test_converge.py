@@ -124,6 +124,9 @@ class Router:
         self.tincd = self.mesh.tincd = Daemon()
         self.bird = self.mesh.bird = Daemon()
         self.membership = self.mesh.membership = Membership(*others)
+        self.bird.rpki = None
+        self.routed = None  # what the kernel routes over the overlay; None: that is not to be seen
+        converge.fib = Thing(routed=lambda interface: self.routed)
         self.asked = []  # whose round trip is measured, at each look
         self.mesh.latency = Thing(look=self.asked.append)
 
@@ -242,6 +245,41 @@ def test_what_is_missing_is_named():
     assert router.mesh.missing("r2") == "no BGP session in BIRD"
     router.tincd.nodes = {}
     assert "no tunnel" in router.mesh.missing("r2")
+
+
+def test_a_route_that_is_not_in_the_kernel_is_put_there_again_and_said_where_that_does_not_help():
+    router = Router(2, 3)
+    router.step()
+    router.connect("r2", "r3")
+    router.routed = {"192.168.2.0/24"}
+    router.step(converge._PATIENCE + 1)
+    before = router.bird.renewed
+    router.step(converge._PATIENCE + 3)
+    assert (router.bird.renewed, router.codes()) == (before, [])
+    assert router.step(converge._PATIENCE + 1 + converge._LATE) == "converged"
+    assert (router.bird.renewed, router.codes()) == (before + 1, [])
+    assert router.step(2 * converge._PATIENCE + 2) == "degraded"
+    problem = router.problems.all()[0][0]
+    assert (problem.code, problem.subject) == ("route_missing", "r3 192.168.3.0/24")
+    router.routed.add("192.168.3.0/24")
+    assert router.step(2 * converge._PATIENCE + 3) == "converged"
+    assert router.codes() == []
+
+
+def test_a_route_that_is_refused_or_whose_session_is_down_is_not_missed():
+    for seen in ("refused", "down"):
+        router = Router(2, 3)
+        router.step()
+        router.connect("r2", "r3")
+        router.routed = {"192.168.2.0/24"}
+        if seen == "refused":
+            router.bird.rpki = Thing(invalid=[("r3", "192.168.3.0/24")])
+        else:
+            router.bird.sessions["r3"] = Session("Connect", "", "")
+        before = router.bird.renewed
+        for later in range(1, 4):
+            router.step(later * converge._PATIENCE + later)
+        assert router.bird.renewed == before and "route_missing" not in router.codes()
 
 
 def test_many_peers_in_trouble_share_a_problem():
