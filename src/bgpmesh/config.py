@@ -324,10 +324,10 @@ OPTIONS = (
     ("announce", ("lan",), _netifd_interface, "interfaces whose prefixes are announced (list)"),
     ("prefix", (), address.parse_prefix, "prefixes announced besides (list)"),
     ("secret", None, _secret, "network secret, the same on all members: they sign their records with it"),
+    ("secret_old", None, _secret, "the secret before that one, valid beside it while routers are given the new one"),
     ("trust", "open", _trust, "who may be a member: with `signed`, whom the network's owner has approved"),
     ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
     ("rpki", None, _validator, "`host[:port]` of an RPKI validator: what it finds invalid is refused; off when empty"),
-    ("secret_old", None, _secret, "the secret before that one, valid beside it while routers are given the new one"),
     (
         "rollback",
         "120",
