@@ -39,6 +39,7 @@ STATUS = {
     "node": str, "version": str, "runtime": str, "uptime": int, "state": str, "doing": str,
     "problems": list,
     "address": str, "prefixes": list,
+    "trust": {"mode": str, "standing": str, "fingerprint": str},
     "memory": {"private_kb": int},
     "etcd": {
         "endpoint": str, "api": str, "reachable": bool, "revision": int, "age": int, "failures": int,
@@ -46,7 +47,7 @@ STATUS = {
     },
     "tinc": {
         "running": bool, "version": str, "interface": str, "known": int, "reachable": int,
-        "rx_bytes": int, "tx_bytes": int,
+        "rx_bytes": int, "tx_bytes": int, "generation": int, "rotation": str,
     },
     "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
     "rpki": {"validator": str, "connected": bool, "roas": int, "invalid": int},
@@ -56,7 +57,7 @@ PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
     "bgp": str, "bgp_since": str, "bgp_age": int, "routes_received": int, "rtt_ms": (float, type(None)),
-    "problem": str,
+    "trust": str, "fingerprint": str, "problem": str,
 }
 
 
@@ -211,7 +212,8 @@ def test_check_finds_every_layer_in_order(lab):
     assert check.returncode == 0, check.stdout
     layers = re.findall("^ok    ([^:]+):", check.stdout, re.M)
     wanted = (
-        "configuration, clock, DNS, etcd, auth, agent, kernel, tinc port, interface, firewall, BIRD, prefixes, members"
+        "configuration, changes, clock, DNS, etcd, auth, agent, kernel, tinc port, interface, firewall, BIRD, "
+        "prefixes, members"
     )
     assert layers == wanted.split(", ")
     found = json.loads(lab.router(4).bgpmesh("check", "-j").stdout)

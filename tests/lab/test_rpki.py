@@ -1,45 +1,15 @@
 """An RPKI validator, Debian's stayrtr, and what a router refuses for it."""
 
-import contextlib
-import json
-import subprocess
-
-from lab import netns
-from lab.lab import PROJECT
 from lab.mesh import SOON, clear, has_route, problems, reaches, routed, told, undisturbed
+from lab.rpki import SERVER, attach, roas, validator
 
-ADDRESS = "198.18.255.2"
-STAYRTR = PROJECT / ".cache" / "stayrtr" / "usr" / "bin" / "stayrtr"
 LAB = {
     "nodes": 3,
     "options": {"poll_interval": "2"},
     # One peer is of the same AS, the other is not.
-    "each": {1: {"options": {"rpki": f"{ADDRESS}:3323"}}, 3: {"options": {"asn": "65003"}}},
+    "each": {1: {"options": {"rpki": SERVER}}, 3: {"options": {"asn": "65003"}}},
 }
 RIGHT = {"192.168.2.0/24": 65000, "fd00:3::/64": 65003}
-
-
-@contextlib.contextmanager
-def validator(lab, path):
-    """stayrtr on the fabric, with the ROAs in the file at `path`, which it reads every second."""
-    options = {"cache": path, "bind": f"{ADDRESS}:3323", "metrics.addr": "", "refresh": "1", "checktime": "false"}
-    argv = [STAYRTR, *[f"-{name}={value}" for name, value in options.items()]]
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", lab.fabric, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def roas(path, found):
-    """Has the validator name these: prefix → number of the AS that may announce it."""
-    rows = [{"prefix": prefix, "asn": asn, "maxLength": int(prefix.split("/")[1])} for prefix, asn in found.items()]
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"roas": rows}))
-    fresh.rename(path)
 
 
 def seen(lab, router, **wanted):
@@ -54,7 +24,7 @@ def seen(lab, router, **wanted):
 
 def test_what_a_validator_finds_invalid_is_refused_counted_and_named(lab, tmp_path):
     one, two = lab.router(1), lab.router(2)
-    netns.batch(lab.fabric, ["link set lo up", f"address add {ADDRESS}/16 dev br0"])
+    attach(lab)
     path = tmp_path / "roas.json"
     settled_but_for_the_validator(lab)
     roas(path, RIGHT)
@@ -81,7 +51,7 @@ def test_what_a_validator_finds_invalid_is_refused_counted_and_named(lab, tmp_pa
             seen(lab, one, invalid=1)
 
         # It is gone, and what it has said stays.
-        told(lab, one, "rpki", ADDRESS, "does not answer")
+        told(lab, one, "rpki", SERVER, "does not answer")
         seen(lab, one, connected=False, invalid=1)
         routed(lab, one, ["192.168.2.0/24"])
     one.set("rpki", None)
@@ -95,7 +65,7 @@ def settled_but_for_the_validator(lab):
     lab.wait(lab.converged, 2 * SOON, "a session between every two routers")
     one = lab.router(1)
     routed(lab, one, ["192.168.2.0/24", "192.168.3.0/24"])
-    told(lab, one, "rpki", ADDRESS, "does not answer", "all is accepted")
+    told(lab, one, "rpki", SERVER, "does not answer", "all is accepted")
     assert one.status()["state"] == "degraded"
     for router in lab.routers[1:]:
         clear(lab, router)

@@ -9,13 +9,14 @@ import time
 import pytest
 from lab import netns
 from lab.mesh import settled
+from lab.rpki import SERVER, roas, validator
 from monitoring.prometheus import RULES, Prometheus, dashboard, panels, promtool
 
 TOKEN = "sixteen or more characters"
 LAB = {
     "nodes": 3,
     "boot": [1, 2],
-    "options": {"poll_interval": "1", "http_token": TOKEN},
+    "options": {"poll_interval": "1", "http_token": TOKEN, "rpki": SERVER},
     "each": {
         1: {"options": {"http": "198.18.0.1:9179"}},
         2: {"options": {"http": "198.18.0.2:9179"}},
@@ -68,7 +69,10 @@ def prometheus(lab, tmp_path_factory):
     (folder / "hasty.yml").write_text(hasty(RULES.read_text()))
     three = lab.router(3)
     three.write(COLLECTOR, "")
-    with Prometheus(lab, folder, {**CONFIG, "rule_files": [str(RULES), "hasty.yml"]}) as server:
+    roas(folder / "roas.json", {"192.168.2.0/24": 65000})
+    rules = [str(RULES), "hasty.yml"]
+    # Both are at the same address, which Prometheus is given.
+    with Prometheus(lab, folder, {**CONFIG, "rule_files": rules}) as server, validator(lab, folder / "roas.json"):
         three.start()
         argv = ["ip", "netns", "exec", three.netns, "python3", "-c", EXPORTER, str(three.path(FILE).parent)]
         with subprocess.Popen(argv, env=netns.ENV) as exporter:
@@ -150,7 +154,6 @@ def test_sync_is_for_who_has_the_token(lab, prometheus):
 
 # What has no series in a mesh that never had a problem; test_an_outage_of_the_registry shows that it gets some then.
 EMPTY_WHILE_WELL = ("sum by (code) (bgpmesh_problems)", "bgpmesh_problems{", "sum by (instance) (bgpmesh_problems)")
-WITHOUT_A_VALIDATOR = ("bgpmesh_rpki_",)
 
 
 def queries(instance, peer=".+"):
@@ -169,9 +172,8 @@ def queries(instance, peer=".+"):
 
 def answered(lab, prometheus, instance):
     """Every query of the dashboard gives something for this instance."""
-    empty = EMPTY_WHILE_WELL + WITHOUT_A_VALIDATOR
     for title, ask, expr in queries(instance):
-        found = lab.wait(lambda: getattr(prometheus, ask)(expr) or expr.startswith(empty), 20, expr, 0.3)
+        found = lab.wait(lambda: getattr(prometheus, ask)(expr) or expr.startswith(EMPTY_WHILE_WELL), 20, expr, 0.3)
         assert found, title
 
 
