@@ -5,7 +5,8 @@ import struct
 
 from . import address
 
-_MOST = 1 << 18  # bytes of the kernel's list: the router of somebody with a full table has other means to look at it
+_PIECE = 4096  # bytes
+_MOST = 64  # pieces of the kernel's list: whoever has a full table has other means to look at it
 _IPV4, _IPV6 = "/proc/net/route", "/proc/net/ipv6_route"
 
 
@@ -17,16 +18,27 @@ def routed(interface):
     found = set()
     for path, parse in ((_IPV4, parse_ipv4), (_IPV6, parse_ipv6)):
         try:
-            with open(path, "rb") as file:
-                data = file.read(_MOST)
+            text = _read(path)
         except OSError:
             if path == _IPV6:
                 continue  # a kernel without IPv6
             raise
-        if len(data) == _MOST:
+        if text is None:
             return None
-        found |= parse(data.decode(), interface)
+        found |= parse(text, interface)
     return found
+
+
+def _read(path):
+    """A list of the kernel's as text; None where it is too long."""
+    pieces = []
+    with open(path, "rb") as file:
+        while len(pieces) < _MOST:
+            piece = file.read(_PIECE)  # MicroPython makes room for all that is asked for
+            if not piece:
+                return b"".join(pieces).decode()
+            pieces.append(piece)
+    return None
 
 
 def parse_ipv4(text, interface):

@@ -22,12 +22,15 @@ class Trial:
         self.undone = False
         self._text = None  # the options in force
         self._on = False  # whether they are on trial
+        self._proved = False  # whether it is kept that they work
+        self._marked = None  # whether _CONNECTED is there, as far as is known
         self._since = compat.monotonic()
         self._connected_at = self._since
 
     def begin(self, text):
         """Looks at the options' text. Returns what is to be in force: it, or the last that worked."""
         mark = _hash(text)
+        self._proved = False
         worked = disk.read_or_none(_WORKED)
         self.undone = worked is not None and disk.read_or_none(_UNDONE) == mark
         if self.undone:
@@ -55,14 +58,17 @@ class Trial:
         now = compat.monotonic()
         if connected:
             self._connected_at = now
-            if not compat.exists(_CONNECTED):
+            if not self._marked:
                 disk.write(_CONNECTED, "", 0o600)
-            if now - self._since >= _SETTLE and not self.undone:
+                self._marked = True
+            if now - self._since >= _SETTLE and not self.undone and not self._proved:
                 self._on = False
                 disk.write(_WORKED, self._text, 0o600)
                 disk.remove(_TRIED)
-        elif now - self._connected_at >= _DIP:
+                self._proved = True
+        elif now - self._connected_at >= _DIP and self._marked is not False:
             disk.remove(_CONNECTED)
+            self._marked = False
         if not self._on or not patience or now - max(self._since, self._connected_at) < patience:
             return False
         disk.write(_UNDONE, _hash(self._text), 0o600)
