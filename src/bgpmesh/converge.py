@@ -56,6 +56,7 @@ class Convergence:
         self.events = Events(bus)
         self.latency = Latency()
         self.applies = {"tinc": Tally(), "bird": Tally()}
+        self._substituted = None, [], [], set()  # what substitutes were chosen from, and which: it takes a while
         self._lacking = {}  # (node, prefix) -> since when the kernel has no route to it though there should be one
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
@@ -179,11 +180,13 @@ class Convergence:
             return set()
         reached = [node for node in others if self.tincd.reaches(node)]
         untried = [node for node in others if node not in reached and node not in vain]
-        me = self.membership.me
-        found = set()
-        for nodes in (reached, untried):
-            found |= set(graph.dials(me.node, [others[node] for node in nodes] + [me], True))
-        return found
+        if self._substituted[0] is not others or self._substituted[1:3] != (reached, untried):
+            me = self.membership.me
+            found = set()
+            for nodes in (reached, untried):
+                found |= set(graph.dials(me.node, [others[node] for node in nodes] + [me], True))
+            self._substituted = others, reached, untried, found
+        return self._substituted[3]
 
     def _make_plan(self):
         member = self.membership
