@@ -29,6 +29,7 @@ _RESTART = 0.8  # seconds that tincd is given to start again
 _LATE = 5  # seconds after which a route that is not in the kernel is put there again
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
+_FORLORN = 600  # the same where the registry has nobody alive: most likely it is right, or we are cut off
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
 # Codes of what a member has wrong, or the owner wants.
 _OTHERS = ("bad_record", "record_gone", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
@@ -175,7 +176,8 @@ class Convergence:
         for node in self.plan.dialled if self.plan else ():
             if node in others and not self.tincd.reaches(node):
                 self._vain.setdefault(node, now)
-        vain = [node for node in self._vain if now - self._vain[node] >= _VAIN]
+        patience = _VAIN if [node for node in others if node in self.membership.online] else _FORLORN
+        vain = [node for node in self._vain if now - self._vain[node] >= patience]
         if not vain or len(others) < graph.FULL_MESH:
             return set()
         reached = [node for node in others if self.tincd.reaches(node)]
