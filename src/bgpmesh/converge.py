@@ -27,6 +27,7 @@ _HEAD_START = 2.5  # seconds that BIRD waits for the tunnels, at most
 _RENEW = 1.5  # seconds after the overlay's interface came up for which BIRD is told to put its routes there
 _RESTART = 0.8  # seconds that tincd is given to start again
 _LATE = 5  # seconds after which a route that is not in the kernel is put there again
+_ROUTES = 30  # seconds between two looks at the kernel's routes while none is missing
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _FORLORN = 600  # the same where the registry has nobody alive: most likely it is right, or we are cut off
@@ -58,6 +59,7 @@ class Convergence:
         self.latency = Latency()
         self.applies = {"tinc": Tally(), "bird": Tally()}
         self._substituted = None, [], [], set()  # what substitutes were chosen from, and which: it takes a while
+        self._routes_seen_at = -_ROUTES  # when the kernel's routes were last looked at
         self._lacking = {}  # (node, prefix) -> since when the kernel has no route to it though there should be one
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
@@ -332,14 +334,17 @@ class Convergence:
     async def _look_at_routes(self):
         """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them."""
         me, now = self.membership.me, compat.monotonic()
+        up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]
+        if not self._lacking and (not up or now - self._routes_seen_at < _ROUTES):
+            return []
+        self._routes_seen_at = now
         try:
             routed = fib.routed(self.membership.config.interface)
         except OSError:
             return []
         lacking = {}
         for node, seat in self.plan.seats.items():
-            session = self.bird.sessions.get(node)
-            if routed is not None and session and session.state == "Established":
+            if routed is not None and node in up:
                 for prefix in seat.prefixes:
                     key = node, str(prefix)
                     if key[1] not in routed and (prefix.family == 4 or me.ip6 and seat.member.ip6):
