@@ -8,6 +8,7 @@ import socket
 
 from .. import compat, disk
 from ..model import RUN
+from . import render
 
 _TRIAL = RUN + "/bird.trial"
 _CONF = """\
@@ -19,18 +20,8 @@ protocol bgp trial {
 	ipv4;
 }
 """
-_SESSION = """\
-authentication ao;  # from option 'secret'
-	keys {
-		key { id 1; secret "%s"; algorithm hmac sha256; };
-	};"""
 _ADD_KEY = 38  # TCP_AO_ADD_KEY
 _EINVAL = 22
-
-
-def authentication(key):
-    """The lines of a session's block that have it authenticated with the key, a text."""
-    return _SESSION % key
 
 
 async def usable():
@@ -53,7 +44,7 @@ def kernel_has_it():
 async def bird_has_it():
     """Whether BIRD can read such a configuration."""
     try:
-        disk.write(_TRIAL, _CONF % authentication("trial"), 0o600)
+        disk.write(_TRIAL, _CONF % render.ao_authentication("trial"), 0o600)
         try:
             status, _ = await compat.run(["/usr/sbin/bird", "-p", "-c", _TRIAL], 10)
         finally:

@@ -7,7 +7,6 @@ nothing else, and takes from each peer the prefixes that the peer's record annou
 from .. import address, compat, records
 from .. import secret as network_secret
 from ..tinc import graph
-from . import ao
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
 # Of each family from a peer: a record has no more prefixes than half of it, and what a peer withdraws may come after
@@ -133,6 +132,12 @@ _IMPORT = """\
 		}};
 	}};"""
 
+_AO = """\
+authentication ao;  # from option 'secret'
+	keys {
+		key { id 1; secret "%s"; algorithm hmac sha256; };
+	};"""
+
 _SESSION = """\
 protocol bgp {name} from mesh_member {{
 	neighbor {ip} as {asn};
@@ -215,7 +220,7 @@ def _session(config, me, peer, families):
         known = [one for one in config.secrets if network_secret.name(one) in me.secrets] or config.secrets
         secret = network_secret.shared(known, member.secrets, leads) or config.secret
         if me.ao and member.ao:
-            password = ao.authentication(session_password(secret, me.node, member.node, "bgp ao"))
+            password = ao_authentication(session_password(secret, me.node, member.node, "bgp ao"))
         else:
             password = session_password(secret, me.node, member.node)
             password = "password \"%s\";  # from option 'secret'" % password
@@ -254,6 +259,11 @@ def _fill(template, **values):
             head, _, rest = template.partition("{%s}\n" % name)
             template = head.rstrip("\t") + rest
     return template.format(**values)
+
+
+def ao_authentication(key):
+    """The lines of a session's block that have it authenticated by TCP-AO with the key, a text."""
+    return _AO % key
 
 
 def session_password(secret, one, other, use="bgp"):
