@@ -189,30 +189,26 @@ def parse_protocols(reply):
 
 def parse_routes(reply):
     """name -> imported routes from the reply to `show protocols all`."""
-    routes = {}
-    name = None
-    for code, text in reply:
-        words = text.split()
-        if code == 1002 and words:
-            name = words[0]
-            routes[name] = 0
-        elif name and len(words) > 1 and words[0] == "Routes:" and not words[1].strip("0123456789"):
-            routes[name] += int(words[1])
-    return routes
+    return _totals(reply, ["Routes:"], 1)
 
 
 def parse_sent(reply):
     """name -> announcements sent, from the reply to `show protocols all`: the last column of its statistics."""
-    sent = {}
+    return _totals(reply, ["Export", "updates:"], -1)
+
+
+def _totals(reply, heading, place):
+    """name -> the sum, over all channels, of a column of the lines that begin so in `show protocols all`."""
+    totals = {}
     name = None
     for code, text in reply:
         words = text.split()
         if code == 1002 and words:
             name = words[0]
-            sent[name] = 0
-        elif name and words[:2] == ["Export", "updates:"] and not words[-1].strip("0123456789"):
-            sent[name] += int(words[-1])
-    return sent
+            totals[name] = 0
+        elif name and words[: len(heading)] == heading and words[place:] and not words[place].strip("0123456789"):
+            totals[name] += int(words[place])
+    return totals
 
 
 def parse_learned(data, limit):
