@@ -109,7 +109,7 @@ def try_send(sock, data):
 
 if ffi:
     RUNTIME = "micropython"
-    gc.threshold(32768)  # or garbage fills the whole heap, and stays resident
+    gc.threshold(65536)  # or garbage fills the whole heap, and stays resident
     print_exception = sys.print_exception
 
     def _load(library):
