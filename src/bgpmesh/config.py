@@ -153,6 +153,10 @@ def _boolean(text):
     raise ValueError("neither 1 nor 0")
 
 
+def _bfd_interval(text):
+    return 0 if text == "0" else address.parse_number(text, 50, 60000)
+
+
 def _number(low, high):
     return lambda text: address.parse_number(text, low, high)
 
@@ -334,6 +338,8 @@ OPTIONS = (
         _number(0, 3600),
         "seconds without the registry and any member after which changed options are taken back; never at 0",
     ),
+    ("bfd_interval", "180", _bfd_interval, "milliseconds between two BFD packets to each peer; no BFD at 0"),
+    ("bfd_multiplier", "5", _number(2, 255), "BFD packets in a row that may be lost before a path is taken for dead"),
     ("key_lifetime", "0", _number(0, 36500), "days until the tinc keys are replaced by new ones; never at 0"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),

@@ -1,6 +1,7 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
-PARTS=start,join,noop,memory,graph RUNS=3 IDLE=180 in the environment choose what is measured and how long.
+PARTS=start,join,noop,memory,failover,graph RUNS=3 IDLE=180 FAILURES=20 in the environment choose what is measured,
+how often and how long.
 """
 
 import argparse
@@ -14,10 +15,17 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import graph, join, memory, noop, start
+from . import failover, graph, join, memory, noop, start
 from .report import Report
 
-PARTS = {"start": start.run, "join": join.run, "noop": noop.run, "memory": memory.run, "graph": graph.run}
+PARTS = {
+    "start": start.run,
+    "join": join.run,
+    "noop": noop.run,
+    "memory": memory.run,
+    "failover": failover.run,
+    "graph": graph.run,
+}
 
 
 def main():
@@ -30,6 +38,9 @@ def main():
         type=float,
         default=float(env.get("IDLE") or 180),
         help="seconds over which idle processor time is measured",
+    )
+    parser.add_argument(
+        "--failures", type=int, default=int(env.get("FAILURES") or 20), help="how often each failure is brought about"
     )
     arguments = parser.parse_args()
     names = arguments.parts.split(",")

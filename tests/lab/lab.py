@@ -221,6 +221,17 @@ class Lab:
                 moves = [f"link set {port['ifname']} master br0" for port in json.loads(ports)]
                 netns.batch(self.fabric, [*moves, f"link delete {link['ifname']}"])
 
+    def cut(self, one, other):
+        """Lose without a word whatever two routers send each other; mend() undoes it."""
+        for router, peer in ((one, other), (other, one)):
+            wrong = f"neigh replace {peer.wan} lladdr 02:00:00:00:00:99 dev wan nud permanent"
+            netns.batch(router.netns, [wrong])
+
+    def mend(self, one, other):
+        """End a cut."""
+        for router, peer in ((one, other), (other, one)):
+            netns.batch(router.netns, [f"neigh del {peer.wan} dev wan"])
+
     def _port(self, machine):
         return machine if isinstance(machine, str) else f"r{machine}"
 

@@ -2,47 +2,19 @@
 
 import contextlib
 import json
-import os
-import re
-import signal
-import subprocess
 
 import pytest
 
 from lab.mesh import SOON, STATE, get, sessions, settled
-from lab.netns import ENV
+from lab.ping import Ping
 
 LAB = {"nodes": 3, "options": {"poll_interval": "1"}}
-INTERVAL = 0.02  # seconds between two pings
 LOST = 1  # second of packets that a rotation may lose
 
 
 @pytest.fixture(autouse=True)
 def whole(lab):
     settled(lab)
-
-
-class Ping:
-    """A steady ping from one router's LAN to another's."""
-
-    def __init__(self, router, other):
-        self._path = router.lab.dir / f"{router.name}-{other.name}-ping"
-        before = router.pids("ping")
-        argv = [*router.enter(), "ping", "-n", "-i", str(INTERVAL), "-I", router.lan, other.lan]
-        with open(self._path, "w") as output:
-            self._process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=ENV)
-        router.lab.wait(self.answers, SOON, f"{router.name} to be answered by {other.name}")
-        (self._pid,) = set(router.pids("ping")) - set(before)
-
-    def answers(self):
-        return re.findall(r"icmp_seq=(\d+) ", self._path.read_text())
-
-    def lost(self):
-        """Ends it; how many seconds of packets had no answer."""
-        os.kill(self._pid, signal.SIGINT)
-        self._process.wait()
-        seen = {int(number) for number in self.answers()}
-        return (max(seen) - min(seen) + 1 - len(seen)) * INTERVAL
 
 
 @contextlib.contextmanager

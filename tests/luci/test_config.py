@@ -24,8 +24,8 @@ ADDRESSES6 = [
     "1::2:3:4:5:6:7:8",
 ]
 NUMBERS = [
-    "0", "1", "9", "10", "576", "575", "1280", "3600", "3601", "9000", "9001", "65535", "65536", "01", "+1", "1.5",
-    "-1", " 1", "1e3", "0x10", "23456", "4294967294", "4294967295", "١",
+    "0", "1", "9", "10", "49", "50", "255", "256", "576", "575", "1280", "3600", "3601", "9000", "9001", "65535",
+    "65536", "+1", "1.5", "60000", "60001", "01", "-1", " 1", "1e3", "0x10", "23456", "4294967294", "4294967295", "١",
 ]
 PREFIXES = [
     "10.0.0.0/24", "10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/30", "10.0.0.0/31", "10.0.0.1/24", "10.0.0.0", "10.0.0.0/",
@@ -48,6 +48,7 @@ VALUES = {
     **dict.fromkeys(["etcd_prefix", "etcd_user", "etcd_password", "ca_file", "cert_file", "key_file"], TEXTS),
     **dict.fromkeys(["secret", "secret_old", "http_token"], TEXTS),
     **dict.fromkeys(["poll_interval", "port", "mtu", "asn", "key_lifetime", "rollback"], NUMBERS),
+    **dict.fromkeys(["bfd_interval", "bfd_multiplier"], NUMBERS),
     "node": NAMES + TEXTS,
     "interface": [*NAMES, "..", "tinc0", "a" * 15, "a" * 16, "a/b", "a:b"],
     "network": PREFIXES,

@@ -217,11 +217,14 @@ def mesh(guests, options):
                 guest.until(ping, lambda text: " 0% packet loss" in text, 20, f"an answer of {other.lan}")
 
 
+PORTS = ("tcp dport 655", "udp dport 655", "tcp dport 179", "udp dport 4784")
+
+
 def firewall(guests, options):
     """the firewall lets tunnels in from wan, and BGP from the mesh"""
     for guest in guests:
         rules = guest.run("nft list ruleset")
-        for wanted in ("tcp dport 655", "udp dport 655", "tcp dport 179", 'iifname "tinc0" jump input_bgpmesh'):
+        for wanted in (*PORTS, 'iifname "tinc0" jump input_bgpmesh'):
             if wanted not in rules:
                 raise Failed(f"{guest.name}: no rule with {wanted}")
 

@@ -65,7 +65,7 @@ def test_start_gives_procd_an_agent_that_it_never_gives_up(router):
     assert "changed firewall" in lines
 
 
-def test_start_opens_the_port_from_wan_and_lets_bgp_in_from_the_mesh(router):
+def test_start_opens_the_port_from_wan_and_lets_bgp_and_bfd_in_from_the_mesh(router):
     zone = "\nconfig zone 'bgpmesh'\n\toption name 'bgpmesh'\n"
     options = OPTIONS + "\toption port '700'\n"
     lines = asked(router, "start", options=options, firewall=FIREWALL + zone)
@@ -73,8 +73,10 @@ def test_start_opens_the_port_from_wan_and_lets_bgp_in_from_the_mesh(router):
     rules = "\n".join(data).split("end\n")
     assert "string src=wan" in rules[0] and "string proto=tcp udp" in rules[0] and "string dest_port=700" in rules[0]
     assert "string src=bgpmesh" in rules[1] and "string proto=tcp" in rules[1] and "string dest_port=179" in rules[1]
-    assert "string src=bgpmesh" in rules[2] and "string proto=icmp" in rules[2] and "dest_port" not in rules[2]
-    assert all("string target=ACCEPT" in rule for rule in rules[:3])
+    assert "string src=bgpmesh" in rules[2] and "string proto=udp" in rules[2] and "string dest_port=4784" in rules[2]
+    assert "string src=bgpmesh" in rules[3] and "string proto=icmp" in rules[3] and "dest" not in rules[3]
+    assert "string src=bgpmesh" in rules[4] and "string dest=bgpmesh" in rules[4] and "proto=all" in rules[4]
+    assert all("string target=ACCEPT" in rule for rule in rules[:5])
 
 
 def test_a_zone_that_is_not_there_gets_no_rule(router):

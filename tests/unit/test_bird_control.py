@@ -161,11 +161,12 @@ def test_routes_of_every_version():
 
 
 def test_routes_of_several_sessions():
-    text = "  Routes:         %d imported, 0 filtered, 1 exported"
+    text = "  Routes:         9 imported, 0 filtered, 1 exported, %d preferred"
     found = read(
         "1002-_a BGP", "1006-  x", text % 3, text % 4, "1002-_b BGP", "1006-", "1002-_c BGP", "1006-", text % 7, "0000 "
     )
     assert control.parse_routes(found) == {"_a": 7, "_b": 0, "_c": 7}
+    assert control.parse_imported(found) == {"_a": 18, "_b": 0, "_c": 9}
 
 
 def test_announcements_sent_by_every_version():

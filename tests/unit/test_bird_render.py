@@ -32,9 +32,8 @@ def test_sessions_are_in_the_order_of_names_whatever_order_the_members_come_in()
 
 
 def test_what_is_let_in_is_what_the_peer_announces():
-    assert "\t\t\tif net !~ [ 192.168.2.0/24, 172.16.0.0/12 ] then reject;\n" in session(
-        prefixes=["192.168.2.0/24", "172.16.0.0/12"]
-    )
+    text = session(prefixes=["192.168.2.0/24", "172.16.0.0/12"])
+    assert "\t\t\tif net ~ [ 192.168.2.0/24, 172.16.0.0/12 ] then {\n\t\t\t\tbgp_local_pref = 100;\n" in text
     assert "import" not in session(prefixes=[])
     assert "import" not in session(prefixes=["2001:db8::/32"])
 
@@ -42,7 +41,28 @@ def test_what_is_let_in_is_what_the_peer_announces():
 def test_what_is_not_said_of_a_peer_is_that_nothing_is_let_in():
     template = conf(options(), member("alfa", 1), [], []).split("template bgp ")[1]
     assert template.count("import none;") == 1
-    assert 'export where proto = "own4";' in template
+    assert template.count("reject;") == 1 and template.count('if proto = "own4" then accept;') == 1
+
+
+def test_in_a_small_mesh_what_members_announce_is_passed_on_and_taken_from_who_passes_it_on():
+    for number in (render.RELAYS, render.RELAYS + 1):
+        peers = [
+            Seat(member("n%d" % n, n, prefixes=["192.168.%d.0/24" % n]), prefixes("192.168.%d.0/24" % n))
+            for n in range(2, number + 1)
+        ]
+        text = conf(options(), member("n1", 1), [], peers)
+        small = number == render.RELAYS
+        assert text.count("else passed_on4();") == len(peers) * small
+        assert text.count("else reject;") == len(peers) * (not small)
+        assert text.count("source = RTS_BGP && bgp_local_pref = 100 && !((65535, 6) ~ bgp_community)") == small
+        if small:
+            passed_on = text.split("function passed_on4()")[1].split("}")[0]
+            assert passed_on.count("192.168.") == len(peers) and "bgp_local_pref = 50;" in passed_on
+
+
+def test_without_bfd_there_is_no_word_of_it():
+    assert "interval 300 ms;" in conf(options("option bfd_interval '300'"), member("alfa", 1), [], [])
+    assert "bfd" not in conf(options("option bfd_interval '0'"), member("alfa", 1), [], [])
 
 
 def test_a_drained_router_says_so_of_all_that_it_announces_and_of_nothing_else():
@@ -53,7 +73,8 @@ def test_a_drained_router_says_so_of_all_that_it_announces_and_of_nothing_else()
         assert text.count("bgp_community.add((65535, 0));") == text.count("bgp_local_pref = 0;") == 2 * drained
         for family in "46":
             found = text.count('if proto != "own%s" then reject;' % family)
-            assert (found, text.count('export where proto = "own%s";' % family)) == (drained, not drained)
+            assert (found, text.count('if proto = "own%s" then accept;' % family)) == (drained, not drained)
+        assert text.count("source = RTS_BGP && bgp_local_pref") == 2 * (not drained)
 
 
 def test_the_last_resort_of_a_peer_is_ours_as_well():
@@ -67,6 +88,8 @@ def test_with_a_validator_what_is_invalid_for_the_peers_own_as_is_refused():
         text = conf(config, member("alfa", 1), [], [Seat(peer, peer.prefixes)])
         assert "\tremote %s port 3323;\n" % shown in text
         assert text.count("\t\t\tif roa_check(rpki4, net, 65002) = ROA_INVALID then reject;\n") == 1
+        passed_on = text.split("function passed_on4()")[1].split("bgp_local_pref")[0]
+        assert "roa_check(rpki4, net, 65000)" in passed_on and "roa_check(rpki4, net, bgp_path.last)" in passed_on
     assert "roa" not in session(prefixes=["192.168.2.0/24"]) and "keep filtered" not in session()
 
 

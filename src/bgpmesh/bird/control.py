@@ -188,6 +188,14 @@ def parse_protocols(reply):
 
 
 def parse_routes(reply):
+    """name -> routes in use, from the reply to `show protocols all`: `Routes: 3 imported, 2 exported, 1 preferred`.
+
+    What is imported besides is another member's, to be used when that member itself is not heard.
+    """
+    return _totals(reply, ["Routes:"], -2)
+
+
+def parse_imported(reply):
     """name -> imported routes from the reply to `show protocols all`."""
     return _totals(reply, ["Routes:"], 1)
 

@@ -1,7 +1,8 @@
 """bird.conf as text, the same for BIRD 2.0 to 3.1.
 
-What leaves and what is let in is decided here, twice: this router sends its own prefixes and
-nothing else, and takes from each peer the prefixes that the peer's record announces and nothing else.
+What leaves and what is let in is decided here, twice: this router sends its own prefixes, and takes from each peer
+the prefixes that the peer's record announces. In a mesh where all have sessions with all, each passes on what it has
+from a member itself, and takes it from the others where its own session with that member is down: nothing else.
 """
 
 from .. import address, compat, records
@@ -9,10 +10,13 @@ from .. import secret as network_secret
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
-# Of each family from a peer: a record has no more prefixes than half of it, and what a peer withdraws may come after
-# what it announces instead. Not the number in its record: a new limit restarts the session.
-RECEIVE_LIMIT = 2 * records.MAX_PREFIXES
-RESTART_TIME = 15  # seconds that a BIRD that ended without a word is given to come back, its routes in use meanwhile
+RELAYS = 16  # members up to which each passes on the others' routes
+# Of each family from a peer: what it may announce and pass on; twice, for what it withdraws may come after what it
+# announces instead. Not the numbers in the records: a new limit restarts the session.
+RECEIVE_LIMIT = 2 * RELAYS * records.MAX_PREFIXES
+# seconds that a BIRD that ended without a word is given to come back, its routes meanwhile in use where no other
+# member has a path
+RESTART_TIME = 15
 
 
 def protocol_name(node):
@@ -65,6 +69,18 @@ protocol rpki validator {{
 }}
 """
 
+# A path that fails is noticed before BGP's hold time, whatever the tunnels believe.
+_BFD = """\
+# options 'bfd_interval' and 'bfd_multiplier'
+protocol bfd {{
+	multihop {{
+		interval {interval} ms;
+		idle tx interval 1 s;
+		multiplier {multiplier};
+	}};
+}}
+"""
+
 # scan time: when the overlay's interface has just come up, BIRD 3.1 may believe that the kernel has a route that it
 # never got. The next scan is what mends it.
 _OWN = """\
@@ -92,8 +108,12 @@ template bgp mesh_member {{
 	hold time 9;
 	keepalive time 3;
 	startup hold time 20;
+	{bfd}
+	# The routes of a peer that is not heard any more are kept, and come last, until it is back or gone (RFC 9494).
 	graceful restart on;
-	graceful restart time {restart_time};
+	graceful restart time 0;
+	long lived graceful restart on;
+	long lived stale time {restart_time};
 	connect delay time 1;
 	connect retry time 2;
 	error wait time 1, 2;
@@ -106,11 +126,19 @@ _CHANNEL = """\
 		import none;
 		{keep}
 		export {export};
-		next hop {hop};
+		{hop}
 		receive limit {limit} action restart;
 	}};"""
 
 _EXPORT = 'where proto = "own%d"'
+
+# What is passed on is what its owner has said itself, and lately: (65535, 6) is on what is stale.
+_EXPORT_AND_PASS_ON = """\
+filter {
+			if proto = "own%d" then accept;
+			if source = RTS_BGP && bgp_local_pref = 100 && !((65535, 6) ~ bgp_community) then accept;
+			reject;
+		}"""
 
 # RFC 8326: what has this community is used only where there is nothing else. LOCAL_PREF says so to a peer of another
 # make, which may not know the community.
@@ -122,15 +150,37 @@ filter {
 			accept;
 		}"""
 
+# What a member says of the others: used where their own sessions are down.
+_PASSED_ON = """\
+function passed_on{family}()
+{{
+	if net !~ [ {prefixes} ] then reject;
+	{check}
+	bgp_local_pref = 50;
+}}
+"""
+
 _IMPORT = """\
 	ipv{family} {{
 		import filter {{
-			if net !~ [ {prefixes} ] then reject;
-			{check}
+			{own}
+			{others}
 			if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
 			accept;
 		}};
 	}};"""
+
+_OWN_OF = """\
+if net ~ [ {prefixes} ] then {{
+				{check}
+				bgp_local_pref = 100;
+			}}"""
+
+_CHECK = "if roa_check(rpki%d, net, %d) = ROA_INVALID then reject;"
+# The path of what is passed on within this router's AS is empty.
+_CHECK_PASSED_ON = """\
+if bgp_path.len = 0 && roa_check(rpki%d, net, %d) = ROA_INVALID then reject;
+	if bgp_path.len > 0 && roa_check(rpki%d, net, bgp_path.last) = ROA_INVALID then reject;"""
 
 _AO = """\
 authentication ao;  # from option 'secret'
@@ -141,6 +191,7 @@ authentication ao;  # from option 'secret'
 _SESSION = """\
 protocol bgp {name} from mesh_member {{
 	neighbor {ip} as {asn};
+	{client}
 	{passive}
 	{password}
 {imports}
@@ -168,9 +219,9 @@ def conf(config, me, announced, peers, drained=False):
     me: this router's Member; announced: its own prefixes; peers: Seats of the other members; drained: whether
     the peers are told to use this router only where there is no other (RFC 8326, graceful shutdown).
     """
-    hops = {4: "self"}
+    hops = {4: "next hop self;"}
     if me.ip6:
-        hops[6] = "address " + me.ip6
+        hops[6] = "next hop address %s;\n\t\tnext hop self;" % me.ip6
     ipv6 = "ipv6;" if me.ip6 else ""
     yield HEADER + _fill(
         _HEAD, router_id=me.router_id, restart_time=RESTART_TIME, interface=config.interface, ipv6=ipv6
@@ -187,16 +238,28 @@ def conf(config, me, announced, peers, drained=False):
         yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes), exported=exported)
         if config.secret_old:
             yield "\n" + _fill(_BRIDGE, family=family, routes="\n".join(_bridges(peers, family)))
-    export = _LAST_RESORT if drained else _EXPORT
+    relays = len(peers) < RELAYS
+    passed_on = []
+    for family in sorted(hops) if relays else ():
+        prefixes = sorted([str(prefix) for peer in peers for prefix in peer.prefixes if prefix.family == family])
+        if prefixes:
+            passed_on.append(family)
+            check = _CHECK_PASSED_ON % (family, config.asn, family) if config.rpki else ""
+            yield "\n" + _fill(_PASSED_ON, family=family, prefixes=", ".join(prefixes), check=check)
+    export = _LAST_RESORT if drained else _EXPORT_AND_PASS_ON if relays else _EXPORT
     channels = [
         _fill(_CHANNEL, family=family, keep=keep, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
         for family in sorted(hops)
     ]
+    bfd = ""
+    if config.bfd_interval:
+        yield "\n" + _fill(_BFD, interval=config.bfd_interval, multiplier=config.bfd_multiplier)
+        bfd = "bfd graceful;"
     yield "\n" + _fill(
-        _MEMBER, ip=me.ip, asn=config.asn, restart_time=RESTART_TIME, channels="\n".join(channels)
+        _MEMBER, bfd=bfd, ip=me.ip, asn=config.asn, restart_time=RESTART_TIME, channels="\n".join(channels)
     )
     for peer in sorted(peers, key=lambda peer: peer.member.node):
-        yield "\n" + _session(config, me, peer, sorted(hops))
+        yield "\n" + _session(config, me, peer, sorted(hops), passed_on)
 
 
 def _bridges(peers, family):
@@ -208,7 +271,7 @@ def _bridges(peers, family):
     return sorted(found)
 
 
-def _session(config, me, peer, families):
+def _session(config, me, peer, families, passed_on):
     member = peer.member
     passive = password = ""
     if not graph.leads(me.node, member.node):
@@ -227,17 +290,22 @@ def _session(config, me, peer, families):
     imports = []
     for family in families:
         prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
+        if not prefixes and family not in passed_on:
+            continue
+        own = ""
+        others = "passed_on%d();" % family if family in passed_on else "reject;"
         if prefixes:
-            check = ""
-            if config.rpki:
-                # Who announces is named: within an AS the path is empty.
-                check = "if roa_check(rpki%d, net, %d) = ROA_INVALID then reject;" % (family, member.asn)
-            imports.append(_fill(_IMPORT, family=family, prefixes=prefixes, check=check))
+            # Who announces is named: within an AS the path is empty.
+            check = _CHECK % (family, member.asn) if config.rpki else ""
+            own = _fill(_OWN_OF, prefixes=prefixes, check=check)
+            others = "else " + others
+        imports.append(_fill(_IMPORT, family=family, own=own, others=others))
     return _fill(
         _SESSION,
         name=protocol_name(member.node),
         ip=member.ip,
         asn=member.asn,
+        client="rr client;" if member.asn == config.asn else "",
         passive=passive,
         password=password,
         imports="\n".join(imports),

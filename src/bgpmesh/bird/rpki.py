@@ -5,7 +5,7 @@ A prefix that no ROA speaks of is accepted, and so is all while the validator ha
 
 from .. import address
 from ..model import Problem
-from .control import parse_routes
+from .control import parse_imported
 
 _ASK = "show route filtered table master%d where source = RTS_BGP && %s && roa_check(rpki%d, net, %s) = ROA_INVALID"
 
@@ -35,7 +35,7 @@ async def look(socket, asn, seats):
                 if seat and prefix in [str(one) for one in seat.prefixes]:
                     invalid.add((name[1:], prefix))
     info = parse_state(reply)
-    return View(info == "Established", info, parse_routes(reply).get("validator", 0), sorted(invalid))
+    return View(info == "Established", info, parse_imported(reply).get("validator", 0), sorted(invalid))
 
 
 def parse_state(reply):

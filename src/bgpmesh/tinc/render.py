@@ -76,6 +76,9 @@ def conf(config, me, members, dialled, version):
             "Ed25519PrivateKeyFile = %s/%s" % (STATE, key_file("ed25519_key", me.generation, "priv")),
             "# The tunnels are those below, no others.",
             "AutoConnect = no",
+            # 1.1pre18 ends when a path that has been good for UDP takes none for 20 seconds. So UDP is given up before.
+            "UDPDiscoveryKeepaliveInterval = 3",
+            "UDPDiscoveryTimeout = 10",
         ]
     lines += [
         "# Members of tinc 1.0 are spoken to with these.",
@@ -122,6 +125,8 @@ def up(config, me):
         'ip link set dev "$INTERFACE" address ' + hardware_address(me.node),
         "# option 'mtu'",
         'ip link set dev "$INTERFACE" mtu %d up' % config.mtu,
+        "# Who is a detour may say that there is a shorter way, which is the one that fails.",
+        'echo 0 > "/proc/sys/net/ipv4/conf/$INTERFACE/accept_redirects"',
         "# options 'address' and 'network'",
         'ip addr add %s/%d dev "$INTERFACE"' % (me.ip, config.network.length),
     ]

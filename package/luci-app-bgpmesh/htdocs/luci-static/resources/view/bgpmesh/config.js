@@ -143,6 +143,10 @@ function parseOverlay(family, shortest, longest, right) {
 	};
 }
 
+function parseBfdInterval(text) {
+	return text == '0' ? 0 : parseNumber(text, 50, 60000);
+}
+
 function parseAsn(text) {
 	const number = parseNumber(text, 1, 4294967294);
 
@@ -379,6 +383,12 @@ return view.extend({
 		option('advanced', form.Value, 'rollback', _('Way back'),
 			_('Seconds without the registry and any member after which changed options are taken back. 0: never.'),
 			{ placeholder: '120', parse: numberIn(0, 3600) });
+		option('advanced', form.Value, 'bfd_interval', _('BFD interval'),
+			_('Milliseconds between two packets that tell each peer that the path is alive. More of them find a dead one sooner, and cost traffic. 0: none.'),
+			{ placeholder: '180', parse: parseBfdInterval });
+		option('advanced', form.Value, 'bfd_multiplier', _('BFD multiplier'),
+			_('How many of them in a row may be lost before the path is taken for dead.'),
+			{ placeholder: '5', parse: numberIn(2, 255) });
 		option('advanced', form.Value, 'http', _('HTTP'), _('Where /metrics and /status are served, address:port. Empty: nowhere.'),
 			{ placeholder: '127.0.0.1:9179', parse: parseHttp });
 

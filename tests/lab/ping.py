@@ -1,0 +1,48 @@
+"""A steady ping, and how long it had no answer."""
+
+import os
+import re
+import signal
+import subprocess
+
+from .mesh import SOON
+from .netns import ENV
+
+INTERVAL = 0.02  # seconds between two requests
+
+
+class Ping:
+    """Pings from one router's LAN to another's, until the first of lost(), longest()."""
+
+    def __init__(self, router, other, family=4):
+        self._path = router.lab.dir / f"{router.name}-{other.name}-ping{family}"
+        source, target = (router.lan, other.lan) if family == 4 else (router.lan6, other.lan6)
+        before = router.pids("ping")
+        argv = [*router.enter(), "ping", "-n", "-i", str(INTERVAL), "-I", source, target]
+        with open(self._path, "w") as output:
+            self._process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=ENV)
+        router.lab.wait(self._answers, SOON, f"{router.name} to be answered by {other.name}")
+        (self._pid,) = set(router.pids("ping")) - set(before)
+
+    def _answers(self):
+        return [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", self._path.read_text())]
+
+    def answers(self):
+        """How many requests were answered so far."""
+        return len(self._answers())
+
+    def _end(self):
+        if self._process.poll() is None:
+            os.kill(self._pid, signal.SIGINT)
+            self._process.wait()
+        return sorted(set(self._answers()))
+
+    def lost(self):
+        """How many seconds of requests had no answer."""
+        seen = self._end()
+        return (seen[-1] - seen[0] + 1 - len(seen)) * INTERVAL
+
+    def longest(self):
+        """How many seconds the longest time without an answer took."""
+        seen = self._end()
+        return max(after - before - 1 for before, after in zip(seen, seen[1:])) * INTERVAL

@@ -1,0 +1,64 @@
+"""Two LANs whose routers lose their path, and have another one."""
+
+from lab.failover import cut, guarded, relay, when_their_path_is_cut, when_their_relay_dies
+from lab.mesh import SOON, has_route, settled
+from lab.ping import Ping
+
+LAB = {"nodes": 4, "options": {"poll_interval": "2"}, "each": {4: {"bird": "2"}}}
+# BFD notices within 0.9 s, BGP's hold time after 9 and tincd after 10 to 15. A slow machine has the rest.
+NOTICED = 4
+
+
+def test_a_path_that_is_cut_is_detoured_before_bgp_or_tinc_would_notice(lab):
+    assert when_their_path_is_cut(lab, lab.router(1), lab.router(4), 5) < NOTICED
+
+
+def test_a_relay_that_dies_is_replaced_before_bgp_or_tinc_would_notice(lab):
+    assert when_their_relay_dies(lab, lab.router(1), lab.router(2), 5) < NOTICED
+
+
+def test_both_families_take_the_detour_and_the_way_back(lab):
+    one, two = lab.router(1), lab.router(2)
+    guarded(lab)
+    with cut(lab, one, two):
+        for family, prefix in ((4, "192.168.2.0/24"), (6, "fd00:2::/64")):
+            lab.wait(lambda f=family, p=prefix: path(one, p, f) not in (None, "_r2"), SOON, f"a detour to {prefix}")
+            assert Ping(one, two, family).longest() == 0
+    lab.wait(lambda: path(one, "192.168.2.0/24", 4) == path(one, "fd00:2::/64", 6) == "_r2", SOON, "the way back")
+    settled(lab)
+
+
+def path(router, prefix, family):
+    """The session of which the route in use is."""
+    for line in router.bird(f"show route {prefix} primary").splitlines():
+        words = line.partition("unicast [")[2].split()
+        if words:
+            return words[0]
+    return None
+
+
+def test_no_detour_leads_to_who_is_gone(lab):
+    one, three = lab.router(1), lab.router(3)
+    guarded(lab)
+    three.link_down()
+    three.stop()
+    try:
+        for router in lab.routers[:2]:
+            has_route(lab, router, "192.168.3.0/24", gone=True)
+    finally:
+        three.start()
+    has_route(lab, one, "192.168.3.0/24")
+
+
+def test_tincd_outlives_a_path_that_takes_no_udp_any_more(lab):
+    # tincd 1.1pre18 ends half a minute after, were it not to give UDP up before.
+    one, two = lab.router(1), lab.router(2)
+    guarded(lab)
+    before = one.pids("tincd"), two.pids("tincd")
+    ping = Ping(one, two)
+    with cut(lab, one, two):
+        lab.wait(lambda: relay(one, two), SOON, "tincd to know", 0.5)
+        begun = ping.answers()
+        lab.wait(lambda: ping.answers() - begun > 1500, 2 * SOON, "half a minute of answers", 0.5)
+    ping.lost()
+    assert (one.pids("tincd"), two.pids("tincd")) == before
