@@ -1,6 +1,6 @@
 """This router's membership: its own record, address and liveness in the registry, and what the others say."""
 
-from . import VERSION, address, clock, compat, records
+from . import VERSION, address, clock, compact, compat, records
 from . import secret as network_secret
 from .cache import Cache
 from .held import GRACE, Held, Serials
@@ -32,6 +32,7 @@ class Membership:
         self.ao = False
         self.config = config
         self._keys = keys
+        self._folder = self.key("")  # shared by all: one text
         self.registry = registry
         registry.judge = self._judge
         self._problems = problems
@@ -39,7 +40,7 @@ class Membership:
         self.prefixes = None
         self._generation = None
         self._held = Held(GRACE if config.secret or config.trust == "signed" else 0)
-        self._decoded = {}  # node -> (Entry, Member or None, Problem or None)
+        self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
         self.entries = {}  # node -> Entry of who is a member, or wants to be
         self._kept = None  # (Entry, Member, secret) of ours that were the same
@@ -170,7 +171,7 @@ class Membership:
                     entry.verdict = None
             if self.registry.passed_over:
                 self.registry.reread()
-            self._decoded = {node: (known[0], known[1], None, True) for node, known in self._decoded.items()}
+            self._decoded = {node: (known[0], known[1], None, self, True) for node, known in self._decoded.items()}
             for node, holding in list(self._held.holdings.items()):
                 if not self.trust.approves(holding.member):
                     self._held.release(node)
@@ -273,7 +274,7 @@ class Membership:
         changed = bool(over)
         for node in sorted(entries):
             known = self._decoded.get(node)
-            if not known or known[0] is not entries[node] or known[3:]:
+            if not known or known[0] is not entries[node] or known[4:]:
                 self._decoded[node] = self._decode_one(node, entries[node])
                 self._follow(node, known, False)
                 changed = True
@@ -290,14 +291,14 @@ class Membership:
             own = self.own()
             if self.me and own:
                 self.me.created = own.created
-        self.entries = {node: entries[node] for node in entries if any(self._decoded[node][1:])}
+        self.entries = {node: entries[node] for node in entries if any(self._decoded[node][1:3])}
         for node in held:
             self.entries.setdefault(node, held[node].entry)
         return changed
 
     def _follow(self, node, before, wiped):
         """Sees to who is held on to after the record of a node changed. before: what it was decoded to, or None."""
-        _, member, problem = self._decoded.get(node) or (None, None, None)
+        member, problem = (self._decoded.get(node) or (None, None, None))[1:3]
         missing = node not in self._decoded
         if member or not missing and not problem:  # it is good, or a farewell
             self._held.release(node)
@@ -323,7 +324,7 @@ class Membership:
 
     def _judge(self, node, entry):
         """Whether a record that is just being read counts; of one that does not, no more than the reason is kept."""
-        entry.verdict = (self,) + self._decode_one(node, entry)[1:]
+        entry.verdict = self._decode_one(node, entry)
         problem = entry.verdict[2]
         if problem and problem.code == "bad_record":
             entry.forget()
@@ -331,14 +332,15 @@ class Membership:
         return not problem or problem.code != "bad_record" and bool(self.config.secret)
 
     def _decode_one(self, node, entry):
-        """(entry, Member or None, Problem or None) of a record; None twice where its member has left."""
-        if entry.verdict and entry.verdict[0] is self:
-            return (entry,) + entry.verdict[1:]
+        """An Entry's verdict: its Member and its Problem are None where the member has left."""
+        if entry.verdict and entry.verdict[3] is self:
+            return entry.verdict
         try:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
             if self.trust and member.next and node != self.config.node and not self.trust.approves_next(member):
                 member.next = None  # until they are approved, it is met with those it has
-            entry.slim(member, self.key(node))
+            member = compact.pack(member)
+            entry.slim(member, self._folder)
             if self.trust:
                 self.trust.check(member)
             self._check_serial(node, member.serial)
@@ -346,11 +348,11 @@ class Membership:
             if self.config.secret and before:
                 # Who deletes a record and puts it back must not make its member a junior.
                 member.created = entry.created = min(before.created, member.created)
-            return entry, member, None
+            return entry, member, None, self
         except records.Left as left:
             try:
                 self._check_serial(node, left.serial)
-                return entry, None, None
+                return entry, None, None, self
             except records.RecordError as error:
                 fault = error
         except records.RecordError as error:
@@ -360,7 +362,7 @@ class Membership:
         if before and self._may_hold(before, False, False):
             text = "the record of %s is refused, and an earlier one holds: %s"
         text %= records.shown(node), fault
-        return entry, None, Problem(getattr(fault, "code", "bad_record"), records.plain(node), text)
+        return entry, None, Problem(getattr(fault, "code", "bad_record"), records.plain(node), text), self
 
     def _may_hold(self, member, missing, wiped):
         """Whether a member is held on to whose good record is gone, or else is another."""
@@ -539,7 +541,7 @@ class Membership:
     def _has_left(self, node):
         """Whether what the registry has of a node is its farewell."""
         decoded = self._decoded.get(node)
-        return bool(decoded) and not any(decoded[1:])
+        return bool(decoded) and not any(decoded[1:3])
 
     def _is_switching(self):
         """Whether the record says that our keys are to come, and tincd has not been told of them yet.

@@ -26,12 +26,19 @@ class Problem:
 class Text:
     """A file's text that is never held as a whole. Equal to another that gives the same bytes.
 
-    pieces(): gives it anew, as an iterator of str; digest: of its bytes, as compat.digest gives it.
+    pieces(): gives it anew, as an iterator of str.
     """
 
     def __init__(self, pieces):
         self.pieces = pieces
-        self.digest = compat.digest(pieces())
+        self._digest = None
+
+    @property
+    def digest(self):
+        """Of its bytes, as compat.digest gives it."""
+        if not self._digest:
+            self._digest = compat.digest(self.pieces())
+        return self._digest
 
     def __eq__(self, other):
         return self.digest == other.digest

@@ -8,6 +8,7 @@ import socket
 import struct
 
 from . import address, disk
+from .tinc.render import hardware_address
 
 _NETLINK = 16  # AF_NETLINK
 _NEW, _DELETE = 28, 29  # RTM_NEWNEIGH, RTM_DELNEIGH
@@ -21,10 +22,10 @@ class Neighbours:
 
     def __init__(self):
         self._index = None
-        self._made = {}
+        self._made = {}  # node -> Member whose addresses have entries
 
     def apply(self, interface, wanted):
-        """Makes the entries `wanted`: address -> hardware address, both as text. Those made before and not wanted go.
+        """Makes the entries of the members `wanted`: node -> Member. Those made before and not wanted go.
 
         Does nothing while the interface is not up, for the kernel forgets them when it gets its own
         address; makes all anew for a new interface of that name. True where it is one. Raises OSError.
@@ -40,16 +41,28 @@ class Neighbours:
             return fresh
         sock = socket.socket(_NETLINK, socket.SOCK_RAW)
         try:
-            for ip in sorted(wanted):
-                if self._made.get(ip) != wanted[ip]:
-                    _ask(sock, _NEW, index, ip, wanted[ip])
-                    self._made[ip] = wanted[ip]
-            for ip in sorted(self._made):
-                if ip not in wanted:
-                    _ask(sock, _DELETE, index, ip, self._made.pop(ip))
+            wrong = [node for node in self._made if wanted.get(node) is not self._made[node]]
+            gone = {ip: hardware for node in wrong for ip, hardware in _entries(self._made[node])}
+            for node in sorted(wanted):
+                if node in wrong or node not in self._made:
+                    for ip, hardware in _entries(wanted[node]):
+                        if gone.pop(ip, None) != hardware:
+                            _ask(sock, _NEW, index, ip, hardware)
+                    self._made[node] = wanted[node]
+            for ip in sorted(gone):
+                _ask(sock, _DELETE, index, ip, gone[ip])
+            for node in wrong:
+                if node not in wanted:
+                    del self._made[node]
         finally:
             sock.close()
         return fresh
+
+
+def _entries(member):
+    """[(address, hardware address)] of a Member."""
+    hardware = hardware_address(member.node)
+    return [(ip, hardware) for ip in (member.ip, member.ip6) if ip]
 
 
 def message(kind, index, ip, hardware):

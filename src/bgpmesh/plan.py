@@ -19,8 +19,8 @@ class Plan:
     node: this router's name. port: tincd's. tinc: the files of tincd's folder, tinc.render.Files. bird:
     bird.conf as a Text. services: procd service -> its instances, as `ubus call service set` takes them. seats: node ->
     Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
-    to dial; dialled: these, and those it holds on to. neighbours: overlay address -> hardware address of the
-    members that set theirs as this router does. announced: the prefixes that this router announces. problems:
+    to dial; dialled: these, and those it holds on to. neighbours: node -> Member of those that
+    set their hardware address as this router does. announced: the prefixes that this router announces. problems:
     what kept things out of the plan. drained: whether the peers are told to use this router last. names: name in
     tinc -> node, of this router and the members that take part; rotating: names of the members that this router
     dials and whose keys are being rotated.
@@ -33,8 +33,8 @@ class Plan:
         self.tinc_name = me.tinc
         self.names = {me.tinc: me.node}
         for node in seats:
-            for identity in seats[node].member.identities():
-                self.names[identity[0]] = node
+            for name in seats[node].member.names():
+                self.names[name] = node
         self.rotating = [node for node in dialled if seats[node].member.next]
         self.port = port
         self.tinc = tinc
@@ -49,6 +49,30 @@ class Plan:
         self.drained = drained
 
 
+class Conf(Text):
+    """bird.conf; as render.conf. To compare it with another takes no more than what the two have not in common."""
+
+    def __init__(self, config, me, announced, seats, drained):
+        super().__init__(lambda: self._render(list(seats.values())))
+        self._seats = seats
+        self._render = lambda peers: bird_render.conf(config, me, announced, peers, drained)
+
+    def __eq__(self, other):
+        ours, theirs = self._seats, other._seats
+        if len(ours) != len(theirs):
+            return False
+        changed = []
+        for node in ours:
+            if node not in theirs:
+                return False
+            if not ours[node].same(theirs[node]):
+                changed.append(node)
+        one, another = [
+            compat.digest(conf._render([conf._seats[node] for node in changed])) for conf in (self, other)
+        ]
+        return one == another
+
+
 def make(config, me, members, claims, online, underlay, held, tinc_version, drained=False):
     """The Plan of one router.
 
@@ -57,11 +81,13 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
     drained: whether the peers are told to use this router only where there is no other.
     """
-    seats, problems = roster.seat(members + [me], claims, _reserved(members + [me], me.prefixes, underlay))
+    everybody = members + [me]
+    seats, problems = roster.seat(everybody, claims, _Reserved(everybody, me.prefixes, underlay))
     mine = seats.pop(me.node, None)
     announced = mine.prefixes if mine else []
-    peers = list(seats.values()) if mine else []
-    others = [peer.member for peer in peers]
+    if not mine:
+        seats = {}
+    others = [seat.member for seat in seats.values()]
     # A large mesh leans on the members that are there; which ones those are, all see alike.
     candidates = [member for member in others if member.node in online]
     if len(others) < graph.FULL_MESH or not candidates:
@@ -74,9 +100,9 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
         me,
         config.port,
         files,
-        Text(lambda: bird_render.conf(config, me, announced, peers, drained)),
+        Conf(config, me, announced, seats, drained),
         _services(files, tinc_version, lan.announcement(config, me)),
-        {peer.member.node: peer for peer in peers},
+        seats,
         share,
         dialled,
         _neighbours(others),
@@ -87,14 +113,8 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
 
 
 def _neighbours(members):
-    found = {}
-    for member in members:
-        if member.version:  # a member of another make has an address of its own making
-            hardware = tinc_render.hardware_address(member.node)
-            found[member.ip] = hardware
-            if member.ip6:
-                found[member.ip6] = hardware
-    return found
+    # A member of another make has a hardware address of its own making.
+    return {member.node: member for member in members if member.version}
 
 
 def local_prefixes(config, found):
@@ -115,22 +135,26 @@ def local_prefixes(config, found):
     return sorted(kept.values(), key=lambda prefix: prefix.key()), problems
 
 
-def _reserved(members, own, underlay):
-    found = {}
-    for member in members:
-        hosts = [member.endpoint[0]] if member.endpoint else []
-        if member.node in underlay:
-            hosts.append(underlay[member.node])
-        for host in hosts:
-            try:
-                prefix = address.host_prefix(address.parse(host))
-            except ValueError:
-                continue  # a name: its address is known once the tunnel is up
-            # A tunnel from within our own networks is no reason to withdraw them.
-            if host == hosts[-1] and member.node in underlay and any([one.covers(prefix) for one in own]):
-                continue
-            found[host] = (prefix, "the endpoint of '%s'" % member.node)
-    return [found[host] for host in sorted(found)]
+class _Reserved:
+    """(Prefix, what it is) of the addresses that tunnels run over, made anew each time they are gone through."""
+
+    def __init__(self, members, own, underlay):
+        self._members = members
+        self._own = own
+        self._underlay = underlay
+
+    def __iter__(self):
+        for member in self._members:
+            hosts = [member.endpoint[0]] if member.endpoint else []
+            seen = self._underlay.get(member.node)
+            for host in hosts if seen is None or seen in hosts else hosts + [seen]:
+                try:
+                    prefix = address.host_prefix(address.parse(host))
+                except ValueError:
+                    continue  # a name: its address is known once the tunnel is up
+                # A tunnel from within our own networks is no reason to withdraw them.
+                if host != seen or not any([one.covers(prefix) for one in self._own]):
+                    yield prefix, "the endpoint of '%s'" % member.node
 
 
 def _services(files, tinc_version, announcement):

@@ -50,10 +50,6 @@ class Member:
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
     """
 
-    ao = False
-    generation = 0
-    next = None
-
     def __init__(self, node, ip, ip6, key, ed25519, endpoint, asn, router_id, prefixes, serial, version, created=0):
         self.node = node
         self.ip = ip
@@ -69,11 +65,18 @@ class Member:
         self.created = created
         self.secrets = []
         self.signed = None
+        self.ao = False
+        self.generation = 0
+        self.next = None
 
     @property
     def tinc(self):
         """The name of its tincd."""
         return tinc_name(self.node, self.generation)
+
+    def names(self):
+        """The names of identities()."""
+        return [self.tinc] + ([tinc_name(self.node, self.next.generation)] if self.next else [])
 
     def identities(self):
         """[(name of its tincd, RSA key, Ed25519 key)] under which it may be met: with its keys, and with the next."""
@@ -108,21 +111,24 @@ class Entry:
     def __init__(self, text, created, modified):
         self.created = created
         self.modified = modified
-        self.verdict = None  # (whose, Member or None, Problem or None) of who has decoded it
-        self._text = text
-        self._source = None  # (Member, key, secret) that the text can be made from
+        self.verdict = None  # (Entry, Member or None, Problem or None, whose) of who has decoded it
+        self._text = text  # or (Member, what comes before its name in the key) that it can be made from
 
     @property
     def text(self):
         """As stored; None where it is no UTF-8 or longer than MAX_LENGTH."""
-        return encode(*self._source) if self._source else self._text
+        if isinstance(self._text, tuple):
+            member, folder = self._text
+            return encode(member, folder + member.node, member.signed)
+        return self._text
 
-    def slim(self, member, key):
-        """Lets go of the text where its Member gives the same: of a large mesh it is half of the memory."""
-        if self._text is not None and self._text == encode(member, key, member.signed):
-            self._source = member, key, member.signed
-            self._text = None
+    def slim(self, member, folder):
+        """Lets go of the text where its Member gives the same: of a large mesh it is half of the memory.
 
+        folder: what comes before the name in the record's key.
+        """
+        if isinstance(self._text, str) and self._text == encode(member, folder + member.node, member.signed):
+            self._text = member, folder
 
     def forget(self):
         """Lets go of the text: it is none that counts, and may be long."""

@@ -1,7 +1,10 @@
 import struct
 
+from example import member
+
 from bgpmesh import neighbours
 from bgpmesh.neighbours import Neighbours, message
+from bgpmesh.tinc.render import hardware_address
 
 
 def test_a_message_as_the_kernel_takes_it():
@@ -65,19 +68,33 @@ class Kernel:
         pass
 
 
-ONE = {"10.0.0.2": "02:00:00:00:00:02"}
-TWO = {"10.0.0.2": "02:00:00:00:00:02", "fd00::3": "02:00:00:00:00:03"}
+def hardware(number):
+    return hardware_address("r%d" % number)
+
+
+BRAVO, CAROL = member("r2", 2), member("r3", 3, ip6="fd00::3")
+ONE = {"r2": BRAVO}
+TWO = {"r2": BRAVO, "r3": CAROL}
 
 
 def test_entries_are_made_changed_and_deleted():
     kernel, table = Kernel(), Neighbours()
-    assert kernel.apply(table, ONE) == [("new", "10.0.0.2", "02:00:00:00:00:02")]
+    assert kernel.apply(table, ONE) == [("new", "10.0.0.2", hardware(2))]
     assert kernel.apply(table, ONE) == []
-    assert kernel.apply(table, TWO) == [("new", "fd00::3", "02:00:00:00:00:03")]
-    assert kernel.apply(table, {"10.0.0.2": "02:00:00:00:00:99"}) == [
-        ("new", "10.0.0.2", "02:00:00:00:00:99"),
-        ("delete", "fd00::3", "02:00:00:00:00:03"),
+    assert kernel.apply(table, TWO) == [("new", "10.0.0.3", hardware(3)), ("new", "fd00::3", hardware(3))]
+    # r4 comes, and takes the address that r2 gives up.
+    moved = {"r2": member("r2", 5), "r4": member("r4", 2), "r3": CAROL}
+    assert kernel.apply(table, moved) == [("new", "10.0.0.5", hardware(2)), ("new", "10.0.0.2", hardware(4))]
+    assert kernel.apply(table, {"r2": moved["r2"], "r4": moved["r4"]}) == [
+        ("delete", "10.0.0.3", hardware(3)),
+        ("delete", "fd00::3", hardware(3)),
     ]
+
+
+def test_a_record_that_is_another_with_the_same_addresses_touches_no_entry():
+    kernel, table = Kernel(), Neighbours()
+    kernel.apply(table, TWO)
+    assert kernel.apply(table, {"r2": BRAVO, "r3": member("r3", 3, ip6="fd00::3", serial=2)}) == []
 
 
 def test_nothing_is_made_without_an_interface_that_is_up():
@@ -108,4 +125,4 @@ def test_what_the_kernel_refused_is_asked_for_again():
     except OSError:
         pass
     kernel.refuses = None
-    assert kernel.apply(table, TWO) == [("new", "fd00::3", "02:00:00:00:00:03")]
+    assert ("new", "fd00::3", hardware(3)) in kernel.apply(table, TWO)

@@ -21,7 +21,7 @@ def dials(node, members, few=False):
     reachable = [member.node for member in members if member.endpoint]
     if len(members) <= FULL_MESH and not few:
         return sorted([peer for peer in reachable if peer != node and (node not in reachable or leads(node, peer))])
-    ring = sorted(reachable, key=_place)
+    ring = sorted([(_place(peer), peer) for peer in reachable])
     # Of two that choose each other, one dials.
     return sorted([peer for peer in _fingers(node, ring) if node not in _fingers(peer, ring) or leads(node, peer)])
 
@@ -39,12 +39,23 @@ def _fingers(node, ring):
     Who is outside the ring for want of an endpoint holds on to as many of its members. A router that
     joins or dies changes the share of about DIALS others, so few tunnels are moved.
     """
-    others = [peer for peer in ring if peer != node]
-    chosen = set()
-    for step in range(min(DIALS, len(others))):
-        point = (_place(node) + step * _RING // DIALS) % _RING
-        after = [peer for peer in others if _place(peer) > point] + others
-        chosen.add([peer for peer in after if peer not in chosen][0])
+    chosen = []
+    start = _place(node)
+    for step in range(DIALS):
+        point = (start + step * _RING // DIALS) % _RING
+        # The first behind the point: the ring is sorted.
+        low, high = 0, len(ring)
+        while low < high:
+            middle = (low + high) // 2
+            if ring[middle][0] > point:
+                high = middle
+            else:
+                low = middle + 1
+        for turn in range(len(ring)):
+            peer = ring[(low + turn) % len(ring)][1]
+            if peer != node and peer not in chosen:
+                chosen.append(peer)
+                break
     return chosen
 
 

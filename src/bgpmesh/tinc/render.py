@@ -1,7 +1,5 @@
 """tinc's files as text: tinc.conf(5) of 1.0 and 1.1, the host files, and the scripts tincd runs."""
 
-import hashlib
-
 from .. import compat
 from ..model import STATE
 
@@ -18,17 +16,18 @@ class Files:
     def __init__(self, config, me, members, dialled, version):
         self._config = config
         self._me = me
-        self._members = {identity[0]: member for member in members for identity in member.identities()}
+        self._members = {name: member for member in members for name in member.names()}
         self._dialled = dialled
         self._version = version
-        self._digest = None
 
     def __iter__(self):
         hosts = ["hosts/" + name for name in sorted(self._members)]
         return iter(["tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc] + hosts)
 
     def __contains__(self, name):
-        return name[:6] == "hosts/" and name[6:] in self._members or name in list(self)[:4]
+        if name[:6] == "hosts/":
+            return name[6:] in self._members or name[6:] == self._me.tinc
+        return name in ("tinc.conf", "tinc-up", "tinc-down")
 
     def __getitem__(self, name):
         if name == "tinc.conf":
@@ -43,16 +42,20 @@ class Files:
         return host(self._members[name[6:]], name[6:]), 0o600
 
     def __eq__(self, other):
-        return self.digest() == other.digest()
+        return len(self._members) == len(other._members) and not any([True for _ in self.unlike(other)])
 
-    def digest(self):
-        """A hash of all names and texts."""
-        if not self._digest:
-            total = hashlib.sha256()
-            for name in self:
-                total.update(("%s\n%s\n" % (name, self[name][0])).encode())
-            self._digest = compat.hexlify(total.digest())
-        return self._digest
+    def unlike(self, other):
+        """The names of those that `other` has not, or has with another text; the host files are the last."""
+        for name in ("tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc):
+            if name not in other or self[name] != other[name]:
+                yield name
+        for name in self._members:
+            theirs = other._members.get(name)
+            if theirs is not self._members[name] and ("hosts/" + name not in other or not self._agrees(name, other)):
+                yield "hosts/" + name
+
+    def _agrees(self, name, other):
+        return self["hosts/" + name] == other["hosts/" + name]
 
 
 def conf(config, me, members, dialled, version):
@@ -92,7 +95,7 @@ def conf(config, me, members, dialled, version):
     known = {member.node: member for member in members if member.node in dialled}
     for node in sorted(dialled):
         # While a member's keys are rotated it answers to one of two names.
-        names = [identity[0] for identity in known[node].identities()] if node in known else [node]
+        names = known[node].names() if node in known else [node]
         lines += ["ConnectTo = " + name for name in names]
     return "\n".join(lines) + "\n"
 
