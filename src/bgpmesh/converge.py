@@ -328,8 +328,7 @@ class Convergence:
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
         self._problems.replace("routes", [] if patient or down else await self._look_at_routes())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
-        reached = [node for node in self._online() if self.tincd.reaches(node)]
-        self.latency.look({node: self.plan.seats[node].member.ip for node in reached})
+        self.latency.look(_Addresses([node for node in self._online() if self.tincd.reaches(node)], self.plan.seats))
 
     async def _look_at_routes(self):
         """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them."""
@@ -450,6 +449,23 @@ class Convergence:
             if own or problem.code not in _OTHERS:
                 return True
         return False
+
+
+class _Addresses:
+    """node -> overlay address of these nodes, made when asked for."""
+
+    def __init__(self, nodes, seats):
+        self._nodes = set(nodes)
+        self._seats = seats
+
+    def __iter__(self):
+        return iter(self._nodes)
+
+    def __contains__(self, node):
+        return node in self._nodes
+
+    def __getitem__(self, node):
+        return self._seats[node].member.ip
 
 
 async def sleep(event, seconds):

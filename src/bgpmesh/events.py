@@ -15,11 +15,17 @@ class Events:
         self.counts = {}
         self._bus = bus
         self._told = {}  # node -> (online, state of the session or None)
+        self._kinds = {}  # what is told of many is there once
         self._queue = []  # (name, data) that are still to be sent
 
     def tell(self, nodes, online, sessions):
         """nodes: those that take part; online: the names of those alive; sessions: node -> bird Session."""
-        for node in sorted(set(nodes) | set(self._told)):
+        changed = [node for node in self._told if node not in nodes]
+        for node in nodes:
+            session = sessions.get(node)
+            if self._told.get(node) != (node in online, session.state if session else None):
+                changed.append(node)
+        for node in sorted(changed):
             if node not in nodes:
                 self._send("peer", node, "change", "left")
                 del self._told[node]
@@ -27,7 +33,7 @@ class Events:
             session = sessions.get(node)
             now = (node in online, session.state if session else None)
             before = self._told.get(node)
-            self._told[node] = now
+            self._told[node] = self._kinds.setdefault(now, now)
             if not before:
                 self._send("peer", node, "change", "joined")
             elif before[0] != now[0]:

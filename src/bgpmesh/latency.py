@@ -36,13 +36,16 @@ class Latency:
             if now - at >= wait:
                 due.append(node)
         if due and (not self._round or self._round.done()):
+            kinds = {}  # one object for many nodes
             for node in due:
                 missed = node in self._asked and node not in self.rtt
-                self._asked[node] = now, min(_INTERVAL, 2 * self._asked[node][1]) if missed else _SOON
+                state = now, min(_INTERVAL, 2 * self._asked[node][1]) if missed else _SOON
+                self._asked[node] = kinds.setdefault(state[1], state)
             self._round = asyncio.create_task(self._ask({node: peers[node] for node in due}))
 
     async def _ask(self, peers):
         nodes = sorted(peers)
+        kinds = {}
         for first in range(0, len(nodes), _AT_ONCE):
             some = {node: peers[node] for node in nodes[first : first + _AT_ONCE]}
             try:
@@ -53,7 +56,8 @@ class Latency:
                 self.rtt.pop(node, None)
                 if node in answers and node in self._asked:
                     self.rtt[node] = answers[node]
-                    self._asked[node] = self._asked[node][0], _INTERVAL
+                    at = self._asked[node][0]
+                    self._asked[node] = kinds.setdefault(at, (at, _INTERVAL))
 
 
 async def measure(peers):

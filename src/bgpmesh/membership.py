@@ -43,6 +43,8 @@ class Membership:
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
         self.entries = {}  # node -> Entry of who is a member, or wants to be
+        self._users = None, None, None  # (others, an address, senior of those who have it)
+        self._released_at = None  # the registry's revision at which no claim was one too many
         self._kept = None  # (Entry, Member, secret) of ours that were the same
         self._bridged = False  # whether sessions may begin anew with another secret
         self._taken_at = None  # when another router was last seen alive under our name
@@ -446,10 +448,15 @@ class Membership:
 
     def _rival(self, ip):
         """Under a secret the member with a record of this address that is senior to ours; None where there is none."""
+        if not self.config.secret:
+            return None
+        if self._users[0] is not self.others or self._users[1] != ip:
+            # Each poll asks for the same one.
+            users = [(member.created, member.node) for member in self.others.values() if member.ip == ip]
+            self._users = self.others, ip, min(users) if users else None
         known = self.me or self.own()
-        ours = (known.created if known else _LAST, self.config.node)
-        users = [(member.created, member.node) for member in self.others.values() if member.ip == ip]
-        return min(users)[1] if self.config.secret and users and min(users) < ours else None
+        senior = self._users[2]
+        return senior[1] if senior and senior < (known.created if known else _LAST, self.config.node) else None
 
     async def _claim_free(self, wanted):
         """Claims `wanted`, or the address that is ours already, or the first free one. Returns what we have."""
@@ -507,9 +514,12 @@ class Membership:
         return None
 
     async def _release_others(self):
-        for ip in sorted(self.registry.claims):
-            if self.me and self.registry.claims[ip] == self.config.node and ip != self.me.ip:
-                await self.registry.release(ip)
+        seen = self.registry.revision, self.me
+        if not self.me or seen == self._released_at:
+            return
+        for ip in [ip for ip, owner in self.registry.claims.items() if owner == self.config.node and ip != self.me.ip]:
+            await self.registry.release(ip)
+        self._released_at = seen
 
     async def _keep_record(self):
         """Writes our record where the registry has none or another one. True where it was written."""

@@ -45,6 +45,7 @@ def seat(members, claims, reserved):
             problems.append(Problem("member_conflict", member.node, text))
         else:
             taking_part.append(member)
+    holders = None  # it is large
     accepted = _share_out(taking_part, reserved, problems)
     return {member.node: Seat(member, accepted.get(member.node)) for member in taking_part}, problems
 

@@ -87,7 +87,7 @@ def member(number):
     ed25519 = base64.b64encode(os.urandom(33)).decode()[:43]
     high, low = divmod(number, 256)
     ip = f"10.0.{high}.{low}"
-    prefixes = [f"172.{16 + high // 16}.{high % 16 * 16 + low // 16}.{low % 16 * 16}/28", f"fd00:{number:x}::/64"]
+    prefixes = [f"172.{16 + high // 16}.{high % 16 * 16 + low // 16}.{low % 16 * 16}/28", f"fd01:{number:x}::/64"]
     prefixes = [address.parse_prefix(text) for text in prefixes]
     endpoint = (f"198.18.{high}.{low}", 655)
     name = f"r{number:04d}"
@@ -141,7 +141,11 @@ class Daemons:
         if request == "18 3":
             row = "18 3 %s 0123456789ab %s port 655 0 0 0 0 700000c 1a %s north 1 1500 0 1500 0 0 0 0 -1 0 0 0 0"
             names = sorted(path.name for path in (self.folder / "tinc/hosts").iterdir())
-            reply = [row % (name, "MYSELF" if name == "north" else "198.18.9.9", name) for name in names] + [request]
+            # Few are met directly in a large mesh.
+            reply = [
+                row % (name, "MYSELF" if name == "north" else f"198.18.9.{at % 250}", name if at < 6 else names[0])
+                for at, name in enumerate(names)
+            ] + [request]
         say("0 tincd 17.7\n4 0 1\n" + "\n".join(reply) + "\n")
 
     def _bird(self, lines, say):
@@ -152,8 +156,8 @@ class Daemons:
             if words[:2] == ["show", "status"]:
                 reply = ["1000-BIRD 3.1.7", "0013 Daemon is up and running"]
             elif words[:2] == ["show", "protocols"]:
-                row = "1002-%-10s BGP        ---        up     2026-11-21 19:19:11  Established"
-                reply = [row % name for name in self.names] + reply
+                row = "1002-%-10s BGP        ---        up     2026-11-21 %02d:%02d:11  Established"
+                reply = [row % (name, at // 60 % 24, at % 60) for at, name in enumerate(self.names)] + reply
             elif words[:2] == ["configure", "check"]:
                 reply = ["0020 Configuration OK"]
             elif words[0] == "configure" and words[1] != "confirm":

@@ -128,7 +128,7 @@ class Router:
         self.routed = None  # what the kernel routes over the overlay; None: that is not to be seen
         converge.fib = Thing(routed=lambda interface: self.routed)
         self.asked = []  # whose round trip is measured, at each look
-        self.mesh.latency = Thing(look=self.asked.append)
+        self.mesh.latency = Thing(look=lambda peers: self.asked.append({node: peers[node] for node in peers}))
 
     def connect(self, *nodes, address=None):
         """Has a tunnel to and a session with these nodes, and no others."""

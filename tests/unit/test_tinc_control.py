@@ -47,7 +47,7 @@ def test_what_the_words_of_a_node_line_mean():
     assert parsed(status="858") == (True, False, True, "172.31.0.9")
     assert parsed(status="8ca") == (False, True, True, "172.31.0.9")
     assert parsed(status="0", hop="-", host="unknown") == (False, False, False, None)
-    assert parsed(hop="n1") == (True, True, False, "172.31.0.9")
+    assert parsed(hop="n1") == (True, True, False, None)
     assert parsed(host="2001:db8::9")[3] == "2001:db8::9"
 
 

@@ -11,6 +11,7 @@ from .. import compat, stream
 
 TIMEOUT = 10
 _LIMIT = 1 << 22  # bytes of a reply
+_PIECE = 4096
 UNDO_AFTER = 30  # seconds until BIRD takes an unconfirmed configuration back
 
 
@@ -57,7 +58,8 @@ class Socket:
         # Most looks find what the last one found, and taking it apart is what costs.
         digest = hashlib.sha256(data).digest()
         if digest != self._seen:
-            self._sessions = parse_protocols(parse_reply(data))
+            self._sessions = {}  # before the new ones take as much room
+            self._sessions = parse_protocols(reply_lines(data))
             self._seen = digest
         return self._sessions
 
@@ -131,17 +133,24 @@ class Socket:
 
 async def _read_reply(connection):
     """The bytes of a reply, to its last line. Nothing follows it before the next command."""
-    data = b""
-    while not _is_whole(data):
+    pieces = []  # joined when all are there: each time would take twice as much memory
+    size = 0
+    last = b""  # what has come since the first half of the pieces
+    while not _is_whole(last):
         more = await connection.read_some()
         if not more:
             raise EOFError("the other side closed the connection")
-        data += more
-        if data[0] not in b"0123456789+":
-            raise ValueError("it says %r" % data[:40])
-        if len(data) > _LIMIT:
+        if len(last) > _PIECE and b"\n" in last[1:-1]:
+            at = last.rfind(b"\n", 0, -1) + 1
+            pieces.append(last[:at])
+            last = last[at:]
+        last += more
+        size += len(more)
+        if (pieces or [last])[0][0] not in b"0123456789+":
+            raise ValueError("it says %r" % last[:40])
+        if size > _LIMIT:
             raise ValueError("no end of a reply within %d bytes" % _LIMIT)
-    return data
+    return b"".join(pieces + [last])
 
 
 def _is_whole(data):
@@ -156,17 +165,22 @@ def _is_whole(data):
 
 def parse_reply(data):
     """[(code, text)] of the lines of a reply. Raises ValueError where it is none."""
-    reply = []
+    return list(reply_lines(data))
+
+
+def reply_lines(data):
+    """The same one by one: of a large mesh all of them together are much."""
     code = 0
-    for line in data.decode()[:-1].split("\n"):
-        if line.startswith("+"):
-            continue
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        line = data[start:end].decode()
+        start = end + 1
         if line.startswith(" "):
-            reply.append((code, line[1:]))
-        else:
+            yield code, line[1:]
+        elif not line.startswith("+"):
             code = int(line[:4])
-            reply.append((code, line[5:]))
-    return reply
+            yield code, line[5:]
 
 
 def _refuse(reply):
@@ -178,12 +192,14 @@ def _refuse(reply):
 def parse_protocols(reply):
     """name -> Session from the reply to `show protocols` (time format iso long: two words)."""
     sessions = {}
+    texts = {}  # each is there once, however many sessions have it
     for code, text in reply:
         words = text.split(None, 7)
         if code == 1002 and len(words) > 5 and words[1] == "BGP":
             state = words[6] if len(words) > 6 else "Down"
             info = words[7].strip() if len(words) > 7 else ""
-            sessions[words[0]] = Session(state, words[4] + " " + words[5], info)
+            session = [texts.setdefault(text, text) for text in (state, words[4] + " " + words[5], info)]
+            sessions[words[0]] = Session(*session)
     return sessions
 
 

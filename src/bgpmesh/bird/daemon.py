@@ -24,6 +24,7 @@ class Bird:
         self.running = False
         self.config = "pending"
         self.rpki = None
+        self._shown = None, None  # what `sessions` was made from
         self._lost_at = compat.monotonic()  # since when it does not answer; None while it does, or has no routes left
         self._doubted = False  # whether BIRD may run on another configuration than bird.conf
         self._procd = procd
@@ -76,8 +77,12 @@ class Bird:
         """Looks at the running daemon. Raises control.BirdError where it cannot be asked."""
         if not self.version:
             self.version = await self._socket.version()
-        found = {render.node_name(name): session for name, session in (await self._socket.sessions()).items()}
-        self.sessions = {node: found[node] for node in found if node in plan.seats}
+        found = await self._socket.sessions()
+        if self._shown[0] is not found or self._shown[1] is not plan or not self.sessions:
+            # Names that the plan has already take no room of their own.
+            names = [(node, render.protocol_name(node)) for node in plan.seats]
+            self.sessions = {node: found[name] for node, name in names if name in found}
+            self._shown = found, plan
         if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.seats):
             self.doubt()
         self.running = True

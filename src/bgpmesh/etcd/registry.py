@@ -134,10 +134,10 @@ class View:
                 self._strange[table] += 1
             if table == _ALIVE:
                 changed = name not in view
-                view.add(name)
+                view.add(self._shared(name))
             elif table == _CLAIMS:
                 changed = view.get(name) != owner
-                view[name] = owner
+                view[name] = self._shared(owner)
             else:
                 old = view.get(name)
                 text = _text(value) if value and len(value) <= _STATEMENT else None
@@ -160,6 +160,12 @@ class View:
             self._doubt = self._doubt or old is None and self._spare[TRUST] > 0
         self.members[name] = entry
         return old is None or (old.text, old.created) != (text, entry.created)
+
+    def _shared(self, name):
+        """The name as its member's record has it: one text for all places."""
+        entry = self.members.get(name)
+        member = entry and entry.verdict and entry.verdict[1]
+        return member.node if member else name
 
     def _begin(self, tables):
         """The tables are about to be read as a whole."""
@@ -237,7 +243,7 @@ class Registry(View):
         memory twice; keys put meanwhile have later revisions: they come with the next poll.
         """
         pending = [(table, self._prefixes[table]) for table in tables]
-        limit = most = 4 * _PAGE if names else _PAGE
+        limit = 4 * _PAGE if names else _PAGE
         skip = False  # whether the next key's value is too long to be fetched
         revision = 0
         counts = {}
@@ -246,7 +252,9 @@ class Registry(View):
         if not since:
             self._begin(tables)
         while pending:
-            asked = pending if limit > 1 else pending[:1]
+            # First all records, so that it is known whose the other keys are.
+            alone = limit == 1 or total and not since and not names and pending[0][0] == _PEERS
+            asked = pending[:1] if alone else pending
             try:
                 answer = await self._range(asked, since, limit, names, skip)
             except EtcdError as error:
@@ -276,13 +284,14 @@ class Registry(View):
                     if part.get("more"):
                         if not part.get("kvs"):
                             raise ValueError
-                        pending.append((table, key + b"\0"))
+                        pending.insert(0 if alone else len(pending), (table, key + b"\0"))
             except MALFORMED:
                 raise self._odd()
             if total > _MOST:
                 many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"
                 raise EtcdError("limit", many % (self.endpoint, _MOST, ", ".join(self._prefixes)))
-            limit = min(most, 2 * limit)
+            large = not names and any([table in TEXTS for table, _ in pending])
+            limit = min(_PAGE if large else 4 * _PAGE, 2 * limit)
             skip = False
         if not since:
             for table in tables:

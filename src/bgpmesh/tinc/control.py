@@ -17,7 +17,7 @@ class Node:
 
     reachable: whether there is a path; keyed: whether packets can be encrypted for it (None where
     unknown); direct: whether its tunnel is dialled or dialled-in, not by way of another; address:
-    where its packets come from, or None.
+    where its packets come from, or None: only of a direct one. Those alike may be one object.
     """
 
     def __init__(self, reachable, keyed, direct, address):
@@ -44,15 +44,19 @@ class Socket:
 
     async def nodes(self):
         """name -> Node. Raises TincError."""
-        return parse_nodes(await self._ask("18 3", many=True))
+        dump = Dump()
+        await self._ask("18 3", dump.take)
+        return dump.nodes
 
     async def tunnels(self):
         """[(node, node)] of every tunnel in the mesh, sorted. Raises TincError."""
-        return pairs([line.split(" ", 4)[2:4] for line in await self._ask("18 4", many=True)])
+        lines = []
+        await self._ask("18 4", lines.append)
+        return pairs([line.split(" ", 4)[2:4] for line in lines])
 
     async def reload(self):
         """Reads the files again. Raises TincError."""
-        if await self._ask("18 1") != ["18 1 0"]:
+        if await self._ask("18 1") != "18 1 0":
             raise TincError("tincd refused its files at reload; its log says why")
 
     async def retry(self, hung):
@@ -64,15 +68,16 @@ class Socket:
             await self._ask("18 12 " + node)
         await self._ask("18 10")
 
-    async def _ask(self, request, many=False):
+    async def _ask(self, request, take=None):
+        """The line of the reply; of one with many, each is given to take() as it comes."""
         try:
-            return await asyncio.wait_for(self._converse(request, many), TIMEOUT)
+            return await asyncio.wait_for(self._converse(request, take), TIMEOUT)
         except asyncio.TimeoutError:
             raise TincError("tincd does not answer on its control socket")
         except (OSError, EOFError, ValueError) as error:
             raise TincError("tincd's control socket: %s" % error)
 
-    async def _converse(self, request, many):
+    async def _converse(self, request, take):
         words = (disk.read(self._pid_file) or "").split()
         if len(words) < 2:
             raise TincError("tincd does not run (no %s); logread -e tincd may say why" % self._pid_file)
@@ -83,31 +88,46 @@ class Socket:
                 line = await connection.read_until(b"\n")
                 if not line.startswith(greeting.encode()):
                     raise TincError("tincd greets with %s" % line[:60])
-            lines = []
             while True:
                 line = (await connection.read_until(b"\n")).decode()
-                if line == request:
-                    return lines
-                lines.append(line)
-                if not many:
-                    return lines
+                if line == request or not take:
+                    return line
+                take(line)
         finally:
             connection.close()
 
 
-def parse_nodes(lines):
-    """name -> Node from the lines of a node dump: `18 3 NAME ID HOST port PORT …`. Raises TincError."""
-    nodes = {}
-    for line in lines:
+class Dump:
+    """A node dump, of lines `18 3 NAME ID HOST port PORT …`. nodes: name -> Node."""
+
+    def __init__(self):
+        self.nodes = {}
+        self._alike = {}  # those by way of others are many, and of few kinds
+
+    def take(self, line):
+        """Takes one line. Raises TincError."""
         words = line.split(" ", 14)
         try:
-            status, host, hop = int(words[12], 16), words[4], words[13]
+            status, host, hop = int(words[12], 16) & 18, words[4], words[13]
         except (IndexError, ValueError):
             raise TincError("tincd's node dump has a line %s" % line[:80])
-        if host != "MYSELF":
-            known = None if host == "unknown" else host
-            nodes[words[2]] = Node(bool(status & 16), bool(status & 2), hop == words[2], known)
-    return nodes
+        if host == "MYSELF":
+            return
+        if hop == words[2]:
+            node = Node(status & 16 > 0, status & 2 > 0, True, None if host == "unknown" else host)
+        else:
+            node = self._alike.get(status)
+            if not node:
+                node = self._alike[status] = Node(status & 16 > 0, status & 2 > 0, False, None)
+        self.nodes[words[2]] = node
+
+
+def parse_nodes(lines):
+    """name -> Node from the lines of a node dump. Raises TincError."""
+    dump = Dump()
+    for line in lines:
+        dump.take(line)
+    return dump.nodes
 
 
 def pairs(edges):
