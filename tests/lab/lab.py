@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from . import host, netns, root
+from . import host, netns, packages, root
 from .etcd import Etcd
 from .netns import CommandError
 from .root import CACHE, PROJECT
@@ -36,7 +36,7 @@ class Lab:
 
     def __init__(
         self, name="mesh", nodes=5, runtime="micropython", tinc="1.1", bird="3", *,
-        options=None, each=None, boot=None, etcds=1, etcd_args=(), init=None, say=lambda text: None,
+        options=None, each=None, boot=None, etcds=1, etcd_args=(), init=None, installed=None, say=lambda text: None,
     ):
         if not re.fullmatch("[a-z][a-z0-9-]{0,30}", name):
             raise ValueError(f"the lab's name is {name!r}: must be lower-case letters, digits and -")
@@ -59,6 +59,7 @@ class Lab:
         self._each = each or {}
         self._etcds = etcds
         self._etcd_args = etcd_args
+        self._installed = installed
         self.routers = []
         self.etcds = []
 
@@ -93,7 +94,7 @@ class Lab:
             arguments["options"] = {**servers, **self._options, **(arguments.get("options") or {})}
             self.routers.append(Router(self, number, **arguments))
         for runtime in RUNTIMES:
-            install(runtime, self.product(runtime))
+            install(runtime, self.product(runtime), self._installed)
         host.prepare(self.name, self.nodes)
         netns.ip("netns", "add", self.fabric)
         netns.batch(self.fabric, ["link add br0 type bridge mcast_snooping 0", "link set br0 up"])
@@ -236,14 +237,19 @@ class Lab:
         return machine if isinstance(machine, str) else f"r{machine}"
 
 
-def install(runtime, layer):
+def install(runtime, layer, installed=None):
     """Lay out in `layer` what a package puts on a router, and the stand-in for OpenWrt's daemons."""
     sbin = layer / "usr" / "sbin"
-    sbin.mkdir(parents=True)
-    launcher = "bgpmesh" if runtime == "micropython" else "bgpmesh-" + runtime
-    shutil.copy(PROJECT / "files" / "usr" / "sbin" / launcher, sbin / "bgpmesh")
     ignore = shutil.ignore_patterns("__pycache__")
-    for source, target in (("src/bgpmesh", "usr/lib/bgpmesh/bgpmesh"), ("tests/standin", "usr/lib/standin")):
+    if installed:
+        packages.unpack(installed, runtime, layer)
+    else:
+        sbin.mkdir(parents=True)
+        launcher = "bgpmesh" if runtime == "micropython" else "bgpmesh-" + runtime
+        shutil.copy(PROJECT / "files" / "usr" / "sbin" / launcher, sbin / "bgpmesh")
+        shutil.copytree(PROJECT / "src/bgpmesh", layer / "usr/lib/bgpmesh/bgpmesh", ignore=ignore)
+    # The stand-in, on CPython, has modules of its own to import.
+    for source, target in (("src/bgpmesh", "usr/src/bgpmesh"), ("tests/standin", "usr/lib/standin")):
         shutil.copytree(PROJECT / source, layer / target, ignore=ignore)
     (sbin / "ubus").symlink_to("/usr/lib/standin/ubus.py")
     # Relative, so that they also lead there when looked at through /proc/PID/root.

@@ -9,11 +9,13 @@ import tarfile
 
 import pytest
 from conftest import PROJECT, make
+from lab.packages import NAMES, unpack
 
 from bgpmesh import VERSION
 
 APP = PROJECT / "package" / "luci-app-bgpmesh"
 AGENT = ("bgpmesh", "bgpmesh-python3")
+RUNTIMES = {name: runtime for runtime, name in NAMES.items()}
 SCRIPTS = {"usr/sbin/bgpmesh", "etc/init.d/bgpmesh", "etc/uci-defaults/90-bgpmesh", "usr/lib/bgpmesh/forget"}
 
 
@@ -73,12 +75,14 @@ def test_the_same_tree_gives_the_same_bytes(folder, tmp_path):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize("name", AGENT)
-def test_the_agent_fits_a_small_flash(folder, packages, name):
+def test_the_agent_fits_a_small_flash(folder, packages, roots):
     # What lies on flash is compressed, by the file system as by the package.
-    [path] = folder.glob(f"{name}_*.ipk")
-    assert path.stat().st_size < 192 * 1024
-    assert sum(item.size for item in packages[name].files.values()) < 512 * 1024
+    installed = {name: sum(item.size for item in packages[name].files.values()) for name in AGENT}
+    packed = {name: next(folder.glob(name + "_*.ipk")).stat().st_size for name in AGENT}
+    assert installed["bgpmesh"] < 250_000 and packed["bgpmesh"] < 150_000
+    assert installed["bgpmesh-python3"] < 600_000 and packed["bgpmesh-python3"] < 200_000
+    micropython = (roots["base"] / "usr/bin/micropython").stat().st_size
+    assert installed["bgpmesh"] + micropython < 1_000_000
 
 
 @pytest.mark.parametrize("name", AGENT)
@@ -86,10 +90,52 @@ def test_the_whole_agent_is_in_it_and_nothing_else(packages, name):
     package = packages[name]
     source = PROJECT / "src"
     modules = {"usr/lib/bgpmesh/" + str(path.relative_to(source)) for path in source.rglob("*.py")}
+    if name == "bgpmesh":
+        sources = {f"usr/lib/bgpmesh/bgpmesh/{name}.py" for name in ("__init__", "__main__")}
+        compiled = {path[: -len("py")] + "mpy" for path in modules - sources}
+    else:
+        sources, compiled = modules, set()
     extra = {"etc/config/bgpmesh", "lib/upgrade/keep.d/" + name}
-    assert {path for path, item in package.files.items() if item.isfile()} == modules | SCRIPTS | extra
-    for path in modules:
+    assert {path for path, item in package.files.items() if item.isfile()} == sources | compiled | SCRIPTS | extra
+    for path in sources:
         assert package.read(path) == (source / path[len("usr/lib/bgpmesh/") :]).read_bytes()
+    for path in compiled:
+        # Version 6; no architecture; small integers of 31 bits, which every router has.
+        assert package.read(path)[:4] == b"M\6\0\x1f"
+
+
+@pytest.fixture
+def router(box, folder):
+    """router(name, script) runs a script where the agent's package `name` is installed."""
+    here = box()
+    shutil.copy(PROJECT / "package" / "bgpmesh" / "test.sh", here.folder)
+
+    def run(name, command):
+        unpack(folder, RUNTIMES[name], here.folder / name)
+        return here.sh(f"cp -r /mnt/{name}/. /; {command}")
+
+    return run
+
+
+@pytest.mark.parametrize("name", AGENT)
+def test_installed_it_runs(router, name):
+    done = router(name, f"sh /mnt/test.sh {name} {VERSION}")
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_went_wrong_is_said_with_the_line_of_the_source(router):
+    line = "import sys; sys.path.append('/usr/lib/bgpmesh'); from bgpmesh import uci; uci.parse(None)"
+    done = router("bgpmesh", f'micropython -c "{line}"')
+    places = re.findall(r'File "bgpmesh/uci.py", line (\d+), in', done.stdout)
+    source = (PROJECT / "src/bgpmesh/uci.py").read_text().split("\n")
+    assert places and all(int(place) > source.index("def parse(text):") for place in places), done.stdout
+
+
+def test_a_micropython_that_takes_other_bytecode_is_named_with_a_remedy(router):
+    other = r"printf '\007' | dd of=/usr/lib/bgpmesh/bgpmesh/cli.mpy bs=1 seek=1 conv=notrunc 2> /dev/null"
+    done = router("bgpmesh", f"{other}; bgpmesh --version")
+    assert done.returncode == 1
+    assert "incompatible .mpy file" in done.stdout and "remedy: " in done.stdout and "Traceback" not in done.stdout
 
 
 @pytest.mark.parametrize("name", AGENT)

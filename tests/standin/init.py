@@ -10,10 +10,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-for folder in (os.path.join(HERE, "..", "..", "src"), "/usr/lib", "/usr/lib/bgpmesh"):
-    if os.path.exists(os.path.join(folder, "bgpmesh", "ubus", "blob.py")):
-        sys.path.append(folder)
-        break
+sys.path.append(os.path.join(HERE, "..", "..", "src"))
 
 from netifd import Netifd  # noqa: E402
 from procd import Procd  # noqa: E402

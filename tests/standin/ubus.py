@@ -8,10 +8,7 @@ import socket
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-for folder in (os.path.join(HERE, "..", "..", "src"), "/usr/lib", "/usr/lib/bgpmesh"):
-    if os.path.exists(os.path.join(folder, "bgpmesh", "ubus", "blob.py")):
-        sys.path.append(folder)
-        break
+sys.path.append(os.path.join(HERE, "..", "..", "src"))
 
 from bgpmesh.ubus import INVALID_ARGUMENT, STATUS_NAMES, TIMEOUT, UbusError, blob  # noqa: E402
 
