@@ -14,6 +14,7 @@ SECONDS ?= 300
 TARGET ?=
 BIN_DIR ?= bin
 IMAGE ?=
+ARCH ?=
 SECONDS ?= 120
 SEED ?=
 
@@ -30,7 +31,7 @@ export MICROPYTHON := $(CURDIR)/.cache/bin/micropython
 lab_program := PYTHONPATH=tests python3 -m lab
 python := .cache/venv/bin/python
 venv := .cache/venv/ready
-unpacked := .cache/prometheus/ready .cache/stayrtr/ready
+unpacked := .cache/prometheus/ready .cache/stayrtr/ready .cache/qemu-user-static/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
 fuzzer := .cache/venv/fuzz
 eslint := .cache/eslint/ready
@@ -55,6 +56,9 @@ test: lint roots curl chromium $(unpacked) ## everything: lint, both runtimes, t
 
 unit: $(venv) roots ## the unit tests on both runtimes, about a minute
 	@$(pytest) -q tests/unit tests/test_micropython.py
+
+unit-foreign: $(venv) roots .cache/qemu-user-static/ready ## the same on other architectures, by QEMU: ARCH='armhf armel i386 arm64 riscv64 s390x'
+	@ARCH='$(or $(ARCH),armhf armel i386 arm64 riscv64 s390x)' $(pytest) -q tests/test_foreign.py
 
 lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
 	@$(python) -m ruff check --quiet .
@@ -162,6 +166,6 @@ venv-tools: root
 	@python3 -c 'import ensurepip' 2> /dev/null || { \
 		echo "installing python3-venv"; $(call apt,install -y --no-install-recommends python3-venv); }
 
-.PHONY: help lab shell lab-down test unit lint fuzz bench chaos ipk qemu clean
+.PHONY: help lab shell lab-down test unit unit-foreign lint fuzz bench chaos ipk qemu clean
 .PHONY: root tools shellcheck curl chromium qemu-tools roots venv-tools
 .DEFAULT_GOAL := help

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "tests"))
 
-from lab import root  # noqa: E402
+from lab import packages, root  # noqa: E402
 
 # However long one example takes, on a machine that is slow and busy.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,6 +68,12 @@ def make(*arguments):
 @pytest.fixture(scope="session")
 def roots():
     return root.build()
+
+
+@pytest.fixture(scope="session")
+def installed():
+    """A folder with this tree's packages."""
+    return packages.build()
 
 
 @pytest.fixture

@@ -7,13 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab import packages
 from lab.lab import Lab
-
-
-@pytest.fixture(scope="session")
-def installed():
-    return packages.build()
 
 
 @pytest.fixture(scope="module")

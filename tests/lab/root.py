@@ -124,10 +124,19 @@ def mirror():
 
 
 def build_base(work):
-    # A mount namespace of its own: whatever mmdebstrap mounts goes when it ends, however it ends.
-    argv = ["unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--format=directory"]
-    argv += ["--variant=minbase", "--include=" + ",".join(BASE["packages"])]
+    argv = ["--variant=minbase", "--include=" + ",".join(BASE["packages"])]
     argv += ["--dpkgopt=path-exclude=" + pattern for pattern in BASE["exclude"]]
+    mmdebstrap(work, argv)
+
+
+def extract(work, arch, packages):
+    """Unpacks packages of an architecture and what they depend on, of the base's suite, into a folder."""
+    mmdebstrap(work, ["--variant=extract", "--architectures=" + arch, "--include=" + ",".join(packages)])
+
+
+def mmdebstrap(work, arguments):
+    # A mount namespace of its own: whatever mmdebstrap mounts goes when it ends, however it ends.
+    argv = ["unshare", "--mount", "mmdebstrap", "--quiet", "--mode=root", "--format=directory", *arguments]
     argv += ["--aptopt=" + line for line in run(["apt-config", "dump"]).splitlines() if "::Proxy" in line]
     argv += ["--keyring=" + KEYRING, BASE["suite"], str(work), mirror()]
     run(argv, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(ROOTS)})
