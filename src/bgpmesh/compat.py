@@ -287,10 +287,10 @@ if ffi:
         return struct.pack("L", word) + bytes(128 - struct.calcsize("L"))
 
     def _set_signal_mask(mask):
-        # SIG_SETMASK is 2, on MIPS 3 (where 2 unblocks).
-        if "mips" in getattr(sys.implementation, "_machine", ""):
+        # SIG_SETMASK is 3 on MIPS, where 2 unblocks, and 2 elsewhere, where there is no 3.
+        try:
             _c_sigprocmask(3, mask, None)
-        else:
+        except OSError:
             _c_sigprocmask(2, mask, None)
 
     class Signals:

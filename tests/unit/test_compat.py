@@ -155,6 +155,26 @@ def test_signals_come_one_by_one():
     assert run(main()) == compat.SIGHUP
 
 
+def test_signals_are_blocked_whichever_number_the_system_has_for_it():
+    if compat.RUNTIME == "micropython":
+        before = compat._c_sigprocmask
+        # MIPS has BLOCK, UNBLOCK and SETMASK from 1 to 3, others have them from 0 to 2.
+        for known, asked in (((1, 2, 3), [3]), ((0, 1, 2), [3, 2])):
+            numbers = []
+
+            def sigprocmask(how, mask, earlier, known=known, numbers=numbers):
+                numbers.append(how)
+                if how not in known:
+                    raise OSError(errno.EINVAL)
+
+            compat._c_sigprocmask = sigprocmask
+            try:
+                compat._set_signal_mask(bytes(128))
+            finally:
+                compat._c_sigprocmask = before
+            assert numbers == asked
+
+
 # Small things
 
 
