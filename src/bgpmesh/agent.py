@@ -24,7 +24,8 @@ _WATCH = 120  # seconds after which a watch is opened anew: one that has gone de
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
 _SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
-_TRIAL = 2  # seconds between two looks whether the options work
+_TRIAL = 2  # seconds between two looks whether the options work, until it is known
+_TRIED = 10  # and from then on
 _REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
 
 
@@ -152,7 +153,7 @@ class Agent:
                 self._follow(True)
                 self._open_web()
                 self.sync()
-            await asyncio.sleep(_TRIAL)
+            await asyncio.sleep(_TRIED if self.options.settled() else _TRIAL)
 
     def _is_connected(self):
         """Whether the router has its registry, or a member."""

@@ -57,6 +57,10 @@ class Options:
             self._read = None
         return undo and self.read()
 
+    def settled(self):
+        """Whether it is known that the options work, or do not."""
+        return self._trial.proved or self._trial.undone
+
     def _try(self, text, wanted, name):
         """Takes options that are right into force, unless they were tried, and cut the router off."""
         problems = []

@@ -16,13 +16,13 @@ _DIP = 30  # seconds for which what was there may be missing
 
 
 class Trial:
-    """undone: whether the options were taken back. Every method raises OSError."""
+    """undone: whether the options were taken back; proved: whether they work. Every method raises OSError."""
 
     def __init__(self):
         self.undone = False
         self._text = None  # the options in force
         self._on = False  # whether they are on trial
-        self._proved = False  # whether it is kept that they work
+        self.proved = False  # and this is kept
         self._marked = None  # whether _CONNECTED is there, as far as is known
         self._since = compat.monotonic()
         self._connected_at = self._since
@@ -30,7 +30,7 @@ class Trial:
     def begin(self, text):
         """Looks at the options' text. Returns what is to be in force: it, or the last that worked."""
         mark = _hash(text)
-        self._proved = False
+        self.proved = False
         worked = disk.read_or_none(_WORKED)
         self.undone = worked is not None and disk.read_or_none(_UNDONE) == mark
         if self.undone:
@@ -61,11 +61,11 @@ class Trial:
             if not self._marked:
                 disk.write(_CONNECTED, "", 0o600)
                 self._marked = True
-            if now - self._since >= _SETTLE and not self.undone and not self._proved:
+            if now - self._since >= _SETTLE and not self.undone and not self.proved:
                 self._on = False
                 disk.write(_WORKED, self._text, 0o600)
                 disk.remove(_TRIED)
-                self._proved = True
+                self.proved = True
         elif now - self._connected_at >= _DIP and self._marked is not False:
             disk.remove(_CONNECTED)
             self._marked = False

@@ -78,7 +78,7 @@ def test_options_that_cut_the_router_off_are_taken_back(router):
 def test_what_was_taken_back_is_not_tried_again_until_it_changes(router):
     working(router)
     router.set(OTHER, 30)
-    assert router.look(False, 151)
+    assert router.look(False, 151) and router.options.settled()
     assert not router.set(OTHER, 152) and not router.look(True, 160) and not router.look(True, 300)
     router.start()
     assert router.set(OTHER, 301) and router.server == "192.0.2.1" and router.faults() == [("config_undone", "")]
@@ -92,9 +92,12 @@ def test_what_was_taken_back_is_not_tried_again_until_it_changes(router):
 @given_router
 def test_what_works_stays(router):
     working(router)
+    assert router.options.settled()
     router.set(OTHER, 30)
     assert not router.look(True, 32), "that may be the sessions from before"
+    assert not router.options.settled()
     assert not router.look(False, 40) and not router.look(True, 60)
+    assert router.options.settled(), "so there is no need to look often"
     assert not router.look(False, 1000) and router.server == "192.0.2.2"
     router.set(GOOD, 1001)  # and now that is what would be gone back to
     assert not router.look(False, 1002)
