@@ -1,7 +1,7 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
-PARTS=start,join,noop,memory,failover,graph RUNS=3 IDLE=180 FAILURES=20 in the environment choose what is measured,
-how often and how long.
+PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
+what is measured, how often and how long.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import failover, graph, join, memory, noop, start
+from . import failover, footprint, graph, join, memory, noop, start
 from .report import Report
 
 PARTS = {
@@ -25,6 +25,7 @@ PARTS = {
     "memory": memory.run,
     "failover": failover.run,
     "graph": graph.run,
+    "footprint": footprint.run,
 }
 
 

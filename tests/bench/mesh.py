@@ -1,5 +1,6 @@
 """A lab whose routers are up before the agents are, which are then started all at once."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import time
 from base64 import b64decode
 from statistics import median
 
+from lab import packages
 from lab.lab import Lab, LabTimeout
 from lab.netns import ENV
 
@@ -19,13 +21,18 @@ SERVICES = ("bgpmesh", "bgpmesh-bird", "bgpmesh-tinc")
 _LOOK = 0.02  # seconds between two looks
 
 
+built = functools.cache(packages.build)  # the packages, once for all parts
+
+
 class Mesh(Lab):
     """A Lab with every router up but for its agent. `bus`: router's number -> outside.Bus.
 
-    `graph` is appended to the routers' copies of tinc/graph.py.
+    The routers have what the packages install, unless `installed` says otherwise. `graph` is appended to their copies
+    of tinc/graph.py, which are then this tree's.
     """
 
     def __init__(self, name, nodes, *arguments, graph=None, **keywords):
+        keywords.setdefault("installed", None if graph else built())
         super().__init__(
             name, nodes, *arguments, each={n: {"agent": False} for n in range(1, nodes + 1)}, boot=[], **keywords
         )

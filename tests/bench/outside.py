@@ -158,6 +158,31 @@ def memory(pid):
     return tuple(int(re.search(name + r":\s+(\d+)", text).group(1)) for name in ("Anonymous", "Rss"))
 
 
+def wakeups(pid):
+    """How often a process (all of its threads) has waited for something, and gone on."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M).group(1))
+    return total
+
+
+def flash(routers):
+    """All that the routers have written to their flash: "router:path" -> what any touch of it changes."""
+    found = {}
+    for router in routers:
+        upper = router.dir / "upper"
+        for path in [upper, *upper.rglob("*")]:
+            facts = path.lstat()
+            name = f"{router.name}:/{path.relative_to(upper)}"
+            found[name] = (facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size)
+    return found
+
+
+def peak(pid):
+    """The most resident memory that a process ever had, in kB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
 def started(pid):
     """When a process was started, on time.monotonic()'s clock, to a hundredth of a second."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])

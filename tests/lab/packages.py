@@ -25,3 +25,9 @@ def unpack(folder, runtime, layer):
     with tarfile.open(path) as package, tarfile.open(fileobj=package.extractfile("./data.tar.gz")) as data:
         # Debian's /lib is a link, which a folder of that name would hide.
         data.extractall(layer, [item for item in data if not item.name.startswith("./lib")])
+
+
+def size(path):
+    """Bytes that the files of a package have once they are installed."""
+    with tarfile.open(path) as package, tarfile.open(fileobj=package.extractfile("./data.tar.gz")) as data:
+        return sum(item.size for item in data)
