@@ -160,14 +160,19 @@ class Run:
         def settled():
             nonlocal fault
             self.pause(0)
-            gone = field.clear_litter()
-            fault = invariants.unfinished(field) if gone else "what faults put into etcd cannot be removed"
+            if not field.clear_litter():
+                fault = "what faults put into etcd cannot be removed"
+            elif not field.undrain():
+                fault = f"{sorted(field.drained)} cannot be told that they are not drained"
+            else:
+                fault = invariants.unfinished(field)
             return not fault
 
         try:
             field.lab.wait(settled, BOUND, "the mesh to be as it should", 0.3)
         except LabTimeout as e:
             raise invariants.Violation(f"{BOUND} s after the last fault: {fault}\n{e}") from None
+        field.settled += 1
         recovered = round(time.monotonic() - began, 1)
         self.result["recovery_s"].append(recovered)
         lost = invariants.unreached(field)

@@ -121,6 +121,27 @@ def another_prefix(field, router, number):
     field.router(router).set("prefix", None)
 
 
+@fault(2, router("keys"))
+def keys_rotated(field, router):
+    field.ask(router, "rotate")
+    yield
+
+
+@fault(2, router("drain"), (4, 20))
+def drained(field, router):
+    field.ask(router, "drain")
+    yield
+    field.ask(router, "drain", "off")
+    field.drained.add(router)  # which may be frozen now, or its bus gone
+
+
+@fault(1, lambda dice: ({}, {("mesh", "secret")}))
+def secret_changed(field):
+    """All are given another secret beside the one in force; the next time that one is taken away."""
+    field.change_secret()
+    yield
+
+
 BAD_OPTIONS = [("port", "many"), ("network", "10.0.0.0/33"), ("prefix", "0.0.0.0/0"), ("etcd", "ftp://x"), ("mtu", "1")]
 
 
@@ -170,7 +191,7 @@ def leaves_and_joins(field, routers, fresh):
             left = False
         field.switch_off(node)
         if left and fresh:
-            # As new from the shop: without keys, cache and last good configuration.
+            # As new from the shop.
             shutil.rmtree(machine.dir / "upper/etc/bgpmesh", ignore_errors=True)
     yield
     field.switch_on(routers)
@@ -362,6 +383,21 @@ def memory_full(field, router):
     machine.exec(["sh", "-c", "rm -f /tmp/filling; mount -o remount,size=50% /tmp"])
 
 
+@fault(3, router("power", how=["without power", "at work"]), (1, 10))
+def flash_emptied(field, router, how):
+    """Keys, cache and last good configuration are lost."""
+    machine = field.router(router)
+    if how == "at work":
+        machine.exec(["sh", "-c", "rm -rf /etc/bgpmesh/*"])
+        machine.kill("agent")
+        yield
+    else:
+        field.switch_off(router)
+        shutil.rmtree(machine.dir / "upper/etc/bgpmesh", ignore_errors=True)
+        yield
+        field.switch_on([router])
+
+
 JUNK = [
     "", "\0" * 4096, "{", '{"address": "10.0.0.1"', "[]\n" * 100, '{"address": 5}\n{"node": 7}\n',
     '{"address": "999.1.1.1"}\n', '{"address": "10.0.0.200"}\n{"node":"evil","created":1,"modified":1,"text":"{}"}\n',
@@ -485,6 +521,13 @@ def lease_ended(field, router):
     with contextlib.suppress(CommandError, ValueError, KeyError):
         for item in json.loads(field.etcdctl(["get", f"/alive/{router}", "--write-out=json"]).stdout).get("kvs", []):
             field.etcdctl(["lease", "revoke", f"{item['lease']:x}"])
+    yield
+
+
+@fault(2, lambda dice: ({}, set()))
+def store_emptied(field):
+    with contextlib.suppress(CommandError):
+        field.etcdctl(["del", "--prefix", "/"])
     yield
 
 

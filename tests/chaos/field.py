@@ -1,5 +1,7 @@
 """The lab as the faults and the invariants see it: machines by name, what is off, what was written into etcd."""
 
+import contextlib
+import subprocess
 import threading
 
 from lab import netns
@@ -8,8 +10,9 @@ from lab.netns import CommandError
 
 from .faults import ETCDS, NODES
 
-# The harness's own secret: records without a signature are refused.
-OPTIONS = {"poll_interval": "2", "secret": "c4a05" * 12}
+# The harness's own secrets: records without a signature are refused.
+SECRETS = ("c4a05" * 12, "5ec2e7" * 10)
+OPTIONS = {"poll_interval": "2", "secret": SECRETS[0]}
 # A machine that is busy with other things must not have etcd vote all the time.
 # All that a router starts asks this library for the time of day, which adds what /etc/clock says.
 CLOCK = (
@@ -22,7 +25,8 @@ ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no
 class Field:
     """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: keys put by faults.
     `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault has
-    written junk into. `lock` is held while a router's power changes, and by who looks at one.
+    written junk into. `drained`: routers that are to be told that they are so no longer. `settled`: how often
+    everything was as it should be. `lock` is held while a router's power changes, and by who looks at one.
     """
 
     def __init__(self, name, say):
@@ -36,6 +40,11 @@ class Field:
         self.litter = {}
         self.announced = {}
         self.spoilt = set()
+        self.drained = set()
+        self.settled = 0
+        self._asked = []  # commands `bgpmesh` that may not have ended
+        self._secret = 0  # which of SECRETS is in force
+        self._secret_since = None  # what `settled` was when the other one was given out beside it
         self.lock = threading.RLock()
 
     # -- machines
@@ -89,6 +98,46 @@ class Field:
         except CommandError as e:
             if "NOT_FOUND" not in str(e) and "exit status 4" not in str(e):
                 raise
+
+    # -- commands and options
+
+    def ask(self, node, *argv):
+        """Run the command `bgpmesh` there, and don't wait for what becomes of it."""
+        machine = self.router(node)
+        if machine.running:
+            argv = [*machine.enter(), "bgpmesh", *argv]
+            null = subprocess.DEVNULL
+            self._asked.append(subprocess.Popen(argv, stdin=null, stdout=null, stderr=null, env=netns.ENV))
+        self._asked = [process for process in self._asked if process.poll() is None]
+
+    def undrain(self):
+        """End what is left of drains; whether the agents have answered."""
+        for node in list(self.drained):
+            machine = self.router(node)
+            if not machine.running:
+                self.drained.discard(node)
+                continue
+            with contextlib.suppress(CommandError):
+                if machine.bgpmesh("drain", "off", timeout=10).returncode == 0:
+                    self.drained.discard(node)
+        return not self.drained
+
+    def change_secret(self):
+        """Go one step to the other of SECRETS: give it to all, one after the other, or else take the earlier one away.
+
+        As who does it by hand, with a look between the two whether all is well.
+        """
+        if self._secret_since is None:
+            self._secret_since = self.settled
+            options = {"secret": SECRETS[1 - self._secret], "secret_old": SECRETS[self._secret]}
+        elif self._secret_since < self.settled:
+            self._secret = 1 - self._secret
+            self._secret_since = None
+            options = {"secret": SECRETS[self._secret], "secret_old": None}
+        else:
+            return
+        for machine in self.lab.routers:
+            machine.set_all(options)
 
     # -- etcd
 

@@ -92,6 +92,8 @@ LEFT = {
         "touch /tmp/run/bgpmesh/.bird.conf.new", "rm /tmp/run/bgpmesh/.bird.conf.new", "left ['.bird.conf.new']"),
     "a host file less": (
         "mv /tmp/run/bgpmesh/tinc/hosts/r5 /tmp/", "mv /tmp/r5 /tmp/run/bgpmesh/tinc/hosts/", "host files are"),
+    "a host file of earlier keys": (
+        "cd /tmp/run/bgpmesh/tinc/hosts; cp r5 r5__0007", "rm /tmp/run/bgpmesh/tinc/hosts/r5__0007", "r5__0007"),
 }
 
 

@@ -111,10 +111,12 @@ class Router(Machine):
 
     def set(self, option, value):
         """Change one UCI option (a list makes a `list`, None removes it) and have it read."""
-        if value is None:
-            self.options.pop(option, None)
-        else:
-            self.options[option] = value
+        self.set_all({option: value})
+
+    def set_all(self, options):
+        """Change several at once."""
+        options = {**self.options, **options}
+        self.options = {option: value for option, value in options.items() if value is not None}
         self.write("/etc/config/bgpmesh", uci(self.options))
         self.reload()
 
