@@ -425,10 +425,12 @@ def records(dice):
 @fault(8, records, (3, 20))
 def hostile_records(field, kind, seed):
     dice = random.Random(seed)
-    keys = HOSTILE[kind](dice, field)
+    keys = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in HOSTILE[kind](dice, field).items()
+    }
     field.litter.update(keys)
     for key, value in keys.items():
-        if not field.put(key, value if isinstance(value, str) else json.dumps(value)):
+        if not field.put(key, value):
             break  # etcd takes nothing now: the others would wait as long, and hold up what comes next
     yield
     field.clear_litter(keys)

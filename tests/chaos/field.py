@@ -1,6 +1,8 @@
 """The lab as the faults and the invariants see it: machines by name, what is off, what was written into etcd."""
 
+import base64
 import contextlib
+import json
 import subprocess
 import threading
 
@@ -23,9 +25,9 @@ ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no
 
 
 class Field:
-    """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: keys put by faults.
-    `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault has
-    written junk into. `drained`: routers that are to be told that they are so no longer. `settled`: how often
+    """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: what faults put into
+    etcd. `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault
+    has written junk into. `drained`: routers that are to be told that they are so no longer. `settled`: how often
     everything was as it should be. `lock` is held while a router's power changes, and by who looks at one.
     """
 
@@ -191,9 +193,20 @@ class Field:
         return True
 
     def clear_litter(self, keys=None):
-        """Remove what faults have put, or these of it; what cannot be removed now stays to be. Whether all is gone."""
-        for key in list(self.litter if keys is None else keys):
-            if not self.delete(key):
-                break
-            self.litter.pop(key, None)
-        return not self.litter
+        """Remove what faults have put, or these keys of it; whether all is gone.
+
+        None of it is forgotten: what a member of etcd did not take in time it may yet take when it is no longer frozen,
+        after it was removed.
+        """
+        if keys is None and self.litter:
+            try:
+                kept = json.loads(self.etcdctl(["get", "--prefix", "--write-out=json", "/"]).stdout).get("kvs", [])
+            except (CommandError, ValueError):
+                return False
+            found = [tuple(_text(each.get(part, "")) for part in ("key", "value")) for each in kept]
+            keys = [key for key, value in found if self.litter.get(key) == value]
+        return all(self.delete(key) for key in keys or ())
+
+
+def _text(encoded):
+    return base64.b64decode(encoded).decode(errors="replace")

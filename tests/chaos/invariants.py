@@ -12,6 +12,7 @@ from lab import netns
 from lab.mesh import answer, rss_kb
 from lab.netns import CommandError
 
+from bgpmesh.tinc.control import Socket, TincError
 from bgpmesh.ubus import UbusError
 
 from .faults import NODES
@@ -186,7 +187,7 @@ def unfinished(field):
     """What is not yet as it should be on a mesh that nothing is done to, as text; "" when all is."""
     for node in NODES:
         router = field.router(node)
-        for look in (_converged, _processes, _tables, _files):
+        for look in (_converged, _processes, _tables, _files, _keys):
             fault = look(router)
             if fault:
                 return f"{node}: {fault}"
@@ -247,6 +248,16 @@ def _files(router):
         if left:
             return f"has left {left} in {folder}"
     return ""
+
+
+def _keys(router):
+    """A key for packets with each of the others, whose BGP sessions always have something to send."""
+    try:
+        nodes = asyncio.run(Socket(str(router.path(RUN + "/tinc.pid"))).nodes())
+    except TincError as e:
+        return f"tincd does not answer: {e}"
+    lacking = sorted(name for name, node in nodes.items() if node.reachable and not node.keyed)
+    return f"tincd has agreed on no key with {lacking}" if lacking else ""
 
 
 def _registry(field):

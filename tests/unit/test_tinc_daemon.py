@@ -7,6 +7,7 @@ from fake_http import run
 from bgpmesh import compat, disk
 from bgpmesh.tinc import daemon
 from bgpmesh.tinc.control import Node, TincError
+from bgpmesh.ubus import UbusError
 
 
 def free_port():
@@ -26,13 +27,18 @@ class Procd:
     def __init__(self):
         self.runs = True
         self.env = {"BGPMESH": "1"}
+        self.pid = 7  # of tincd
+        self.fails = False
         self.order = []
 
     async def instance(self, name, instance):
-        return {"running": True, "env": self.env} if self.runs else {}
+        return {"running": True, "env": self.env, "pid": self.pid} if self.runs else {}
 
     async def set(self, name, instances):
+        if self.fails:
+            raise UbusError(0, "no procd")
         self.order.append("set")
+        self.pid += self.env != instances["tincd"]["env"]
         self.env = instances["tincd"]["env"]
 
     async def delete(self, name):
@@ -48,7 +54,8 @@ def planned(names, dialled=(), **attributes):
 class Router:
     """A Tincd whose files are in a folder of their own, and which of its orders reached procd and tincd."""
 
-    def __init__(self):
+    def __init__(self, version="1.1"):
+        self.version = version
         self.folder = folder("tincd")
         self.procd = Procd()
         self.start()
@@ -58,7 +65,7 @@ class Router:
 
     def start(self):
         """A new agent on the same router."""
-        self.tincd = daemon.Tincd(self.procd, "1.1", None)
+        self.tincd = daemon.Tincd(self.procd, self.version, lambda text: None)
         self.tincd._control = self
 
     async def nodes(self):
@@ -74,10 +81,10 @@ class Router:
 
     def on_disk(self, step):
         """What step() returns, with tincd's folder in ours."""
-        names = ("TINC", "_HOSTS", "_STALE")
+        names = ("TINC", "_HOSTS", "_STALE", "_GONE")
         before = [getattr(daemon, name) for name in names]
         tinc = self.folder + "/tinc"
-        for name, path in zip(names, (tinc, tinc + "/hosts", tinc + ".stale")):
+        for name, path in zip(names, (tinc, tinc + "/hosts", tinc + ".stale", tinc + ".gone")):
             setattr(daemon, name, path)
         try:
             return step()
@@ -227,6 +234,79 @@ def test_a_daemon_that_procd_starts_anew_is_not_told_to_reload(router):
     assert router.apply(env="2", tinc_conf="b", hosts_b="b") == ["set"]
     assert router.apply(env="2", tinc_conf="b", hosts_b="c") == ["set", "reload"]
     assert router.tincd.name == "alfa"
+
+
+def key(letter):
+    return "Address = %s 655\nEd25519PublicKey = %s\n" % (letter, letter * 43)
+
+
+def started(router, **files):
+    """Whether tincd is started again for these files; then it is so once."""
+    before = router.procd.pid
+    router.apply(**files)
+    again = router.procd.pid - before
+    assert again == router.tincd.restarts
+    assert router.apply(**files) == ["set"] and router.procd.pid == before + again
+    return again == 1
+
+
+@given(Router)
+def test_a_tincd_that_remembers_a_members_earlier_key_is_started_again(router):
+    assert not started(router, tinc_conf="a", hosts_b=key("B"), hosts_c=key("C"))
+    assert not started(router, tinc_conf="a", hosts_b=key("B").replace("B 655", "198.18.0.2 655"), hosts_c=key("C"))
+    assert started(router, tinc_conf="a", hosts_b=key("D"), hosts_c=key("C"))
+    assert started(router, tinc_conf="a", hosts_b=key("B"), hosts_c=key("C")), "each time"
+    # Who has left and comes back may have other keys, too.
+    assert not started(router, tinc_conf="a", hosts_b=key("B"))
+    assert not started(router, tinc_conf="a", hosts_b=key("B"), hosts_c=key("C"))
+    assert not started(router, tinc_conf="a", hosts_b=key("B"))
+    router.start()
+    assert started(router, tinc_conf="a", hosts_b=key("B"), hosts_c=key("E"))
+    assert not started(router, tinc_conf="a", hosts_b=key("B"), hosts_bc=key("F"), hosts_c=key("E"))
+
+
+@given(Router)
+def test_a_tincd_that_was_not_started_again_is_so_by_the_next_agent(router):
+    router.apply(tinc_conf="a", hosts_b=key("B"))
+    router.procd.fails = True
+    try:
+        router.apply(tinc_conf="a", hosts_b=key("C"))
+        raise AssertionError("applied")
+    except UbusError:
+        router.procd.fails = False
+    router.start()
+    assert started(router, tinc_conf="a", hosts_b=key("C"))
+
+
+@given(Router)
+def test_what_a_tincd_remembers_ends_with_it(router):
+    router.apply(tinc_conf="a", hosts_b=key("B"))
+    router.apply(tinc_conf="a")
+    assert router.apply(env="2", tinc_conf="b") == ["set"]
+    assert not started(router, env="2", tinc_conf="b", hosts_b=key("C"))
+    router.procd.runs = False
+    assert router.apply(env="2", tinc_conf="b", hosts_b=key("D")) == ["set"]
+    router.procd.runs = True
+    assert router.apply(env="2", tinc_conf="b", hosts_b=key("D")) == ["set"]
+
+
+@given(lambda: Router("1.0"))
+def test_tinc_1_0_is_started_again_for_its_own_keys_alone(router):
+    assert not started(router, tinc_conf="a", hosts_alfa="RSA\nA\n", hosts_b="RSA\nB\n")
+    assert not started(router, tinc_conf="a", hosts_alfa="RSA\nA\n", hosts_b="RSA\nC\n")
+    assert not started(router, tinc_conf="a", hosts_alfa="Address = b 655\nRSA\nA\n", hosts_b="RSA\nC\n")
+    assert started(router, tinc_conf="a", hosts_alfa="RSA\nD\n", hosts_b="RSA\nC\n")
+
+
+@given(Router)
+def test_what_is_remembered_has_a_bound(router):
+    router.apply(tinc_conf="a", hosts_b=key("B"))
+    for number in range(40):
+        names = {"hosts_%s%d" % ("n" * 40, number * 20 + more): key("C") for more in range(20)}
+        router.apply(tinc_conf="a", hosts_b=key("B"), **names)
+        router.apply(tinc_conf="a", hosts_b=key("B"))
+    assert 8000 < len(disk.read(router.folder + "/tinc.gone")) <= 16384
+    assert started(router, tinc_conf="a", **{"hosts_%s799" % ("n" * 40): key("D")})
 
 
 @given(Router)

@@ -6,12 +6,15 @@ import socket
 from .. import compat, disk
 from ..plan import TINC, TINC_LOG, TINC_PID
 from ..problems import Retry
-from . import control, graph
+from . import control, graph, memory
 
 SERVICE = "bgpmesh-tinc"
 _DISCARD = 9  # a port that nobody listens on (RFC 863)
 _HOSTS = TINC + "/hosts"
 _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has read
+_ANEW = "tincd has to start again"  # in _STALE where it would not read them
+_GONE = TINC + ".gone"  # keys that were in host files, and that tincd remembers
+_AFTER = "BGPMESH_AFTER"  # in tincd's environment: the pid of the one that it was started to replace
 
 
 class Tincd:
@@ -30,6 +33,7 @@ class Tincd:
         self._names = {}  # name in tinc -> node
         self._strangers = []  # names in tinc of no member
         self._procd = procd
+        self._report = report
         self._dial = Retry(0.25, 4 if version == "1.0" else 2)
         self._hang_up = Retry(0.5, 8)  # a handshake over a slow link takes seconds
         self._unreached = []  # when it was last time to hang up
@@ -44,14 +48,23 @@ class Tincd:
         Raises OSError, UbusError, control.TincError, also where tincd could not run; to be called again then.
         """
         disk.make_folder(_HOSTS)
-        stale = self._write(plan.tinc)
+        stale, anew = self._write(plan.tinc, plan.tinc_name)
         before = await self._procd.instance(SERVICE, "tincd")
         if not before.get("running"):
             _look_at_ground(plan.port)
-        wanted = plan.services[SERVICE]
-        await self._procd.set(SERVICE, wanted)
+        wanted = dict(plan.services[SERVICE]["tincd"])
+        wanted["env"] = dict(wanted["env"])
+        earlier = before.get("env", {}).get(_AFTER)
+        if anew and before.get("running"):
+            earlier = str(before.get("pid"))
+            self._report("tincd is started again: it goes by keys that are not in its files any more")
+        if earlier:
+            wanted["env"][_AFTER] = earlier
+        await self._procd.set(SERVICE, {"tincd": wanted})
         # Where its definition is another procd starts it again, and it reads all of its files.
-        same = before.get("env") == wanted.get("tincd", {}).get("env")
+        same = before.get("env") == wanted["env"]
+        if not before.get("running") or not same:
+            disk.remove(_GONE)
         self.restarts = bool(before.get("running")) and not same
         if stale and before.get("running") and same:
             await self._control.reload()
@@ -134,23 +147,38 @@ class Tincd:
         """Stops the service and removes its files. Raises UbusError, OSError."""
         await self._procd.delete(SERVICE)
         disk.remove_folder(TINC)
+        disk.remove(_GONE)
         self.lost()
 
-    def _write(self, files):
-        stale = disk.read(_STALE) is not None
+    def _write(self, files, own):
+        """Makes the files what they are to be; whether tincd has yet to read them, and has to start again for that."""
+        mark = disk.read(_STALE)
         for name in sorted(os.listdir(_HOSTS)):
             if "hosts/" + name not in files:
-                disk.write(_STALE, "", 0o600)
+                mark = mark or ""
+                disk.write(_STALE, mark, 0o600)
+                memory.note(_GONE, name, self._key(name, disk.read_or_none(_HOSTS + "/" + name), own))
                 disk.remove(_HOSTS + "/" + name)
-                stale = True
         for name in files:
             text, mode = files[name]
             path = TINC + "/" + name
-            if disk.read_or_none(path) != text:
-                disk.write(_STALE, "", 0o600)
+            before = disk.read_or_none(path)
+            if before != text:
+                mark = mark or ""
+                if name.startswith("hosts/") and self._is_remembered(name[6:], before, text, own):
+                    mark = _ANEW
+                disk.write(_STALE, mark, 0o600)
                 disk.write(path, text, mode, old=True)
-                stale = True
-        return stale
+        return mark is not None, mark == _ANEW
+
+    def _key(self, name, text, own):
+        return memory.key(text, self.version, name == own)
+
+    def _is_remembered(self, name, before, text, own):
+        """Whether tincd may go by another key under this name than the one in the text of its host file."""
+        found = self._key(name, text, own)
+        earlier = self._key(name, before, own) or memory.recall(_GONE, name)
+        return bool(found and earlier) and found != earlier
 
 
 def _lacks_key(node):

@@ -1,0 +1,38 @@
+"""What a running tincd remembers of host files that have changed or gone since.
+
+tincd 1.1 goes by the Ed25519 key that it read first under a name, for as long as it runs. The tunnel of a node that has
+another one comes up, but no key for packets is agreed on ("Failed to verify SIG record"): what fits into no such
+tunnel, or has to be relayed, is lost. And every tincd reads its own keys at its start alone.
+"""
+
+from .. import compat, disk
+
+_MOST = 16384  # characters that are kept: of some 500 nodes
+
+
+def key(text, version, own):
+    """What of a host file tincd does not read again, as a short text; "" where it reads all."""
+    kept = []
+    for line in (text or "").split("\n"):
+        if own and line[:1] != "#" and not line.startswith("Address"):
+            kept.append(line)
+        elif version != "1.0" and line.startswith("Ed25519PublicKey"):
+            kept.append(line)
+    found = "".join(kept)
+    return found and compat.sha256(found.encode())[:16]
+
+
+def note(path, name, found):
+    """Remembers, in the file at `path`, the key() of a host file that is about to go. Raises OSError."""
+    if found:
+        text = "%s%s %s\n" % (disk.read_or_none(path) or "", name, found)
+        if len(text) > _MOST:
+            text = text[text.find("\n", len(text) - _MOST) + 1 :]
+        disk.write(path, text, 0o600)
+
+
+def recall(path, name):
+    """What was noted last under the name; "" where nothing was."""
+    text = "\n" + (disk.read_or_none(path) or "")
+    at = text.rfind("\n%s " % name)
+    return text[at:].split()[1] if at >= 0 else ""
