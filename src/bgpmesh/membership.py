@@ -8,6 +8,7 @@ from .model import Problem
 from .tally import Tally
 
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
+_UNSEEN = 16  # records that an agent may have signed and nothing has kept
 _NAMED = 32  # members with something wrong that get a problem each; more of them share one
 
 
@@ -45,6 +46,8 @@ class Membership:
         self.entries = {}  # node -> Entry of who is a member, or wants to be
         self._users = None, None, None  # (others, an address, senior of those who have it)
         self._released_at = None  # the registry's revision at which no claim was one too many
+        self._sure = False  # whether our record in the registry is seen to be the latest that we signed
+        self._cached = None  # the revision at which it was put last, as the cache has it
         self._kept = None  # (Entry, Member, secret) of ours that were the same
         self._bridged = False  # whether sessions may begin anew with another secret
         self._taken_at = None  # when another router was last seen alive under our name
@@ -69,6 +72,7 @@ class Membership:
             self.prefixes = earlier.prefixes
             self.runs_as = earlier.runs_as
             self.claims = earlier.claims
+            self._sure, self._cached = earlier._sure, earlier._cached
         else:
             try:
                 cache.load()
@@ -77,6 +81,8 @@ class Membership:
                 self._problems.replace("cache", [Problem("disk", "cache", text)])
             if cache.entries:
                 self._report("%d members are known from the last time" % len(cache.entries))
+            if self.config.node in cache.entries:
+                self._cached = cache.entries[self.config.node].modified
         self._serials = Serials(cache.serials)
         self._decode(cache.entries)
         self.online = set(earlier.online if earlier else self.others)
@@ -533,19 +539,23 @@ class Membership:
             secret = self.config.secrets[-1]
         if own and self._kept == (own, self.me, secret):
             return False
+        self._sure = self._sure or not secret or bool(own) and own.modified == self._cached
         # Whatever is stored under our name, ours must be higher.
         self.me.serial = self._serials.get(self.config.node)
-        if own and own.text == records.encode(self.me, self.key(), secret):
+        if self._sure and own and own.text == records.encode(self.me, self.key(), secret):
             self._kept = own, self.me, secret
             return False
         if own and self._has_left(self.config.node):
             await self.registry.withdraw()  # who left and comes back is a junior
-        if secret and not self.me.serial and not clock.is_wrong():
-            # The others may remember records that neither we nor the registry know any more.
-            self.me.serial = clock.now()
+        if not self._sure:
+            # The others may remember records that neither we nor the registry know any more, and what is there may be
+            # a replay of one before.
+            self.me.serial += _UNSEEN if self.me.serial else 0
+            self.me.serial = max(self.me.serial, 0 if clock.is_wrong() else clock.now())
         # Without a secret anybody may have put the highest one there is.
         self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
         await self.registry.put_record(records.encode(self.me, self.key(), secret))
+        self._sure = True
         return True
 
     def _has_left(self, node):

@@ -29,14 +29,15 @@ def number_of(router):
     return ED25519.index(router.membership._keys.ed25519) + 1
 
 
-def restarted(router):
-    """A router that starts anew, with what the other one has on flash."""
+def restarted(router, meanwhile=lambda: None):
+    """A router that starts anew, with what the other one had on flash before something happened."""
     path = folder("hostile") + "/members"
     before, cache.PATH = cache.PATH, path
     try:
         router.membership._cache = cache.Cache()
         router.membership._unsaved = True
         router.membership.save()
+        meanwhile()
         return member(router.registry.store, router.registry.node, number=number_of(router), cached=path)
     finally:
         cache.PATH = before
@@ -293,6 +294,37 @@ def test_who_has_lost_all_that_was_known_of_it_is_no_replay():
     assert [str(prefix) for prefix in alfa.membership.others["bravo"].prefixes] == [
         str(prefix) for prefix in anew.record().prefixes
     ] != ["192.168.8.0/24"]
+
+
+def test_who_was_cut_off_before_it_kept_its_latest_record_does_not_take_a_replay_for_it():
+    for clock_is_wrong in (False, True):
+        store = Store()
+        alfa, bravo = mesh(store, "alfa", "bravo")
+        old = store.records["bravo"].text
+
+        def meanwhile():
+            for number in range(3):
+                bravo.membership.announce(prefixes("192.168.%d.0/24" % number))
+                bravo.steps(2)
+            alfa.steps()
+            store.put("bravo", old)
+
+        bravo = restarted(bravo, meanwhile)
+        alfa.steps()
+        expect(alfa, ["bravo"], "bad_record")
+        before, clock.is_wrong = clock.is_wrong, lambda: clock_is_wrong
+        try:
+            bravo.steps(2)
+        finally:
+            clock.is_wrong = before
+        alfa.steps()
+        expect(alfa, ["bravo"])
+        assert alfa.membership.others["bravo"].prefixes == []
+        # Whose record is the one that it has kept writes none.
+        kept = store.records["bravo"].text
+        bravo = restarted(bravo)
+        bravo.steps(3)
+        assert store.records["bravo"].text == kept
 
 
 def test_without_a_clock_that_is_right_serials_begin_at_one():
