@@ -549,9 +549,12 @@ class Membership:
             await self.registry.withdraw()  # who left and comes back is a junior
         if not self._sure:
             # The others may remember records that neither we nor the registry know any more, and what is there may be
-            # a replay of one before.
-            self.me.serial += _UNSEEN if self.me.serial else 0
-            self.me.serial = max(self.me.serial, 0 if clock.is_wrong() else clock.now())
+            # a replay of one before. By the clock, which serials do not outrun: it is all there is when all is lost.
+            now = 0 if clock.is_wrong() else clock.now()
+            if now > self.me.serial:
+                self.me.serial = now
+            elif self.me.serial:
+                self.me.serial += _UNSEEN
         # Without a secret anybody may have put the highest one there is.
         self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
         await self.registry.put_record(records.encode(self.me, self.key(), secret))

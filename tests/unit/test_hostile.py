@@ -44,6 +44,16 @@ def restarted(router, meanwhile=lambda: None):
         disk.remove_folder(path.rpartition("/")[0])
 
 
+def later(seconds, step):
+    """What step() returns while the time of day is so much later."""
+    now = clock.now
+    clock.now = lambda: now() + seconds
+    try:
+        return step()
+    finally:
+        clock.now = now
+
+
 def texts(router):
     return [problem.text for problem, _ in router.problems.all()]
 
@@ -276,19 +286,18 @@ def test_a_replay_is_known_after_a_restart():
 def test_who_has_lost_all_that_was_known_of_it_is_no_replay():
     store = Store()
     alfa, bravo = mesh(store, "alfa", "bravo")
+    started = clock.now()
+    bravo = later(5, lambda: restarted(bravo, lambda: store.put("bravo", "spoilt")))
+    later(5, lambda: bravo.steps(2))
+    assert bravo.record().serial <= started + 7
     for number in range(9):
         bravo.membership.announce(prefixes("192.168.%d.0/24" % number))
         bravo.steps(2)
     alfa.steps()
     del store.records["bravo"]
     alfa.steps()
-    now = clock.now
-    try:
-        clock.now = lambda: now() + 60
-        anew = member(store, "bravo", number=2)
-        anew.steps(2)
-    finally:
-        clock.now = now
+    anew = member(store, "bravo", number=2)
+    later(20, lambda: anew.steps(2))
     alfa.steps()
     expect(alfa, ["bravo"])
     assert [str(prefix) for prefix in alfa.membership.others["bravo"].prefixes] == [
