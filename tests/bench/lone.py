@@ -2,8 +2,8 @@
 
     micropython lone.py FOLDER ETCD_URL [SECRET]
 
-Runs on both runtimes. Reads the name of a step from stdin, answers with a line of JSON, until stdin ends. tincd and BIRD
-are whoever listens on their control sockets in FOLDER/run.
+Runs on both runtimes. Reads the name of a step from stdin, answers with a line of JSON, until stdin ends. tincd and
+BIRD are whoever listens on their control sockets in FOLDER/run.
 """
 
 import asyncio

@@ -103,7 +103,8 @@ def keys(found, secret=None):
         from bgpmesh import secret as network_secret
 
         found.secrets = network_secret.names([secret])
-    return [(key, records.encode(found, key, secret)), ("/claims/" + found.ip, found.node), ("/alive/" + found.node, "")]
+    text = records.encode(found, key, secret)
+    return [(key, text), ("/claims/" + found.ip, found.node), ("/alive/" + found.node, "")]
 
 
 class Daemons:
@@ -205,7 +206,8 @@ if __name__ == "__main__":
         crowd = [member(number) for number in range(1, members + 1)]
         etcd.put([pair for one in crowd for pair in keys(one, secret)])
         lone = Lone(runtime, folder, etcd.url, secret, heap)
-        for name, times in (("start", 1), ("enter", 1), ("plan", 1), ("apply", 1), ("save", 1), ("poll", 50), ("look", 20)):
+        steps = {"start": 1, "enter": 1, "plan": 1, "apply": 1, "save": 1, "poll": 50, "look": 20}
+        for name, times in steps.items():
             try:
                 print(name, lone.step(name, times))
             except OSError as error:
