@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "bgpmesh"
 CORE = (
-    "address compact config ed25519 lan metrics model plan records roster secret sha512 uci usign "
+    "address compact config ed25519 lan metrics model plan records reflectors roster secret sha512 uci usign "
     "bird/render tinc/graph tinc/render"
 ).split()
 LIBRARY = {"binascii", "hashlib", "json", "struct"}

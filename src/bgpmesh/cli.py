@@ -196,6 +196,9 @@ def _show_status(answer):
         ("tinc", "%s, %d of %d peers reachable%s" % (_running(tinc), tinc["reachable"], tinc["known"], trips)),
         ("bird", "%s, %d of %d sessions Established" % (_running(bird), bird["established"], bird["sessions"])),
     ]
+    reflectors = answer["bird"]["reflectors"]
+    if reflectors:
+        rows.append(("reflected", "by " + ", ".join([_itself(node, answer["node"]) for node in reflectors])))
     if answer["trust"]["standing"]:
         rows.insert(1, ("keys", "%(fingerprint).16s, %(standing)s" % answer["trust"]))
     if tinc["rotation"]:
@@ -204,6 +207,10 @@ def _show_status(answer):
         print(_padded(name, 10) + value)
     for problem in answer["problems"]:
         print("problem   %s (for %d s)" % (problem["text"], problem["since"]))
+
+
+def _itself(node, own):
+    return "this router" if node == own else node
 
 
 def _running(daemon):
@@ -222,7 +229,7 @@ def _show_peers(peers):
                 "yes" if peer["online"] else "no",
                 "yes" if peer["lan"] else "no",
                 peer["tinc"],
-                peer["bgp"] or "-",
+                peer["bgp"] or "via " + ", ".join(peer["via"]) if peer["bgp"] or peer["via"] else "-",
                 peer["bgp_since"] or "-",
                 str(peer["routes_received"]),
                 rtt,

@@ -12,7 +12,7 @@ from .records import Member
 
 _HEAD = ">IIQHHBBB"  # ip, router_id, serial, the endpoint's port, prefixes, and the sizes of ip6, host and ed25519
 _PEM = ("RSA PUBLIC KEY", "PUBLIC KEY")
-_COMMON = ("asn", "version", "secrets", "signed", "ao", "generation")
+_COMMON = ("asn", "version", "secrets", "signed", "ao", "full_mesh_max", "reflector", "generation")
 _KINDS = 64  # of what members have in common that are remembered
 
 _common = {}

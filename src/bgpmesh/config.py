@@ -190,6 +190,12 @@ def _trust(text):
     return text
 
 
+def _reflector(text):
+    if text not in ("auto", "yes", "no"):
+        raise ValueError("neither auto, yes nor no")
+    return text
+
+
 def _public_key(text):
     # 42 bytes, of which the first are "Ed" (usign.py).
     if len(text) != 56 or text[:2] != "RW" or text[2] not in "QRST" or text.strip(_BASE64):
@@ -340,6 +346,8 @@ OPTIONS = (
     ),
     ("bfd_interval", "180", _bfd_interval, "milliseconds between two BFD packets to each peer; no BFD at 0"),
     ("bfd_multiplier", "5", _number(2, 255), "BFD packets in a row that may be lost before a path is taken for dead"),
+    ("full_mesh_max", "16", _number(2, 1000), "members up to which all have BGP sessions with each other"),
+    ("reflector", "auto", _reflector, "whether this router may reflect routes in a larger one: `auto`, `yes` or `no`"),
     ("key_lifetime", "0", _number(0, 36500), "days until the tinc keys are replaced by new ones; never at 0"),
     ("interface", "tinc0", _interface, "the overlay's network interface"),
     ("http", None, _http, "`address:port` of `/metrics` and `/status`; off when empty"),

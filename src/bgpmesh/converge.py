@@ -7,6 +7,7 @@ from . import plan as planning
 from .bird.control import BirdError
 from .bird.daemon import Bird
 from .events import Events
+from .lately import Lately
 from .latency import Latency
 from .model import Problem
 from .neighbours import Neighbours
@@ -29,6 +30,7 @@ _RESTART = 0.8  # seconds that tincd is given to start again
 _LATE = 5  # seconds after which a route that is not in the kernel is put there again
 _ROUTES = 30  # seconds between two looks at the kernel's routes while none is missing
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
+_MOVE = 45  # seconds that a session is kept after it ceased to be one of the plan's: longer than a sign of life holds
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _FORLORN = 600  # the same where the registry has nobody alive: most likely it is right, or we are cut off
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
@@ -61,6 +63,9 @@ class Convergence:
         self._substituted = None, [], [], set()  # what substitutes were chosen from, and which: it takes a while
         self._routes_seen_at = -_ROUTES  # when the kernel's routes were last looked at
         self._lacking = {}  # (node, prefix) -> since when the kernel has no route to it though there should be one
+        self._unheard = set()  # those without a session here whose routes the kernel does not have
+        self._looked_for = None  # whose routes were looked for last
+        self._lately = Lately(_MOVE), Lately(_MOVE)  # those that this router has sessions with; the reflectors
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
@@ -91,6 +96,8 @@ class Convergence:
         self._let_go()
         if self._stale and self._is_known() and not self._gap():
             self._stale = False
+            if not self.plan:
+                self._lately[0].note(await self.bird.left())
             self._make_plan()
         if self.plan and self.membership.me:
             await self._apply()
@@ -158,6 +165,32 @@ class Convergence:
         for node in [node for node in self._dialled if now - self._dialled[node] >= _HOLD]:
             del self._dialled[node]
             self._stale = True
+        self._move()
+
+    def _move(self):
+        """Has a plan made without the sessions that were held on to for long enough.
+
+        New ones are up before that, and so are those of the members at their other ends: who is away from the registry
+        may not know that there are reflectors now, and keeps its sessions as long as they last.
+        """
+        if not self.plan:
+            return
+        sessions, reflectors = self._lately
+        online = self.membership.online
+        sessions.note(self.plan.peers)
+        reflectors.note(self.plan.reflectors)
+        sessions.seconds = reflectors.seconds = max(_MOVE, 4 * self.membership.config.poll_interval)
+        held = [node for node in self.plan.sessions if node not in self.plan.peers and node in self.plan.seats]
+        if not self._is_served():
+            sessions.note(held)
+        sessions.note([node for node in held if node not in online and self.bird.up(node)])
+        self._stale = any([lately.expire() for lately in self._lately]) or self._stale
+
+    def _is_served(self):
+        """Whether the sessions with the reflectors are up, those of the reflectors that are there."""
+        plan = self.plan
+        wanted = [node for node in plan.reflectors if node in plan.peers and node in self.membership.online]
+        return all([self.bird.up(node) for node in wanted])
 
     def _present(self):
         """The members among which dials are shared out: those alive, and those that tincd reaches all the same."""
@@ -205,6 +238,7 @@ class Convergence:
             list(set(self._dialled) | self._candidates[1]),
             self.tincd.version,
             self.drained,
+            [lately.names() for lately in self._lately],
         )
         before = self.plan
         self.plan = plan
@@ -308,8 +342,7 @@ class Convergence:
         interface = self.membership.config.interface
         await self.bird.flush(interface)
         found += await self._join_interface()
-        found_up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]
-        self.membership.vouch(found_up)
+        self.membership.vouch(self._heard())
         self._look_at_underlay()
         self._stale = self._stale or (self._present(), self._substitutes()) != self._candidates
         try:
@@ -325,18 +358,34 @@ class Convergence:
         was_up = self.state in ("converged", "degraded")
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")
+        lacking = [] if down else await self._look_at_routes(patient)
+        self._problems.replace("routes", [] if patient else lacking)
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
-        self._problems.replace("routes", [] if patient or down else await self._look_at_routes())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
         self.latency.look(_Addresses([node for node in self._online() if self.tincd.reaches(node)], self.plan.seats))
 
-    async def _look_at_routes(self):
-        """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them."""
+    def _heard(self):
+        """Those whose routes should be here: their session is up, or their tunnel and a session with a reflector."""
+        plan = self.plan
+        reflected = any([self.bird.up(node) for node in plan.reflectors])
+        up, reaches = self.bird.up, self.tincd.reaches
+        return set([node for node in plan.seats if (up(node) if node in plan.peers else reflected and reaches(node))])
+
+    async def _look_at_routes(self, patient):
+        """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them.
+
+        patient: whether it is too early for that, and only those without a session are looked for.
+        """
         me, now = self.membership.me, compat.monotonic()
-        up = [node for node, session in self.bird.sessions.items() if session.state == "Established"]
-        if not self._lacking and (not up or now - self._routes_seen_at < _ROUTES):
+        up = self._heard()
+        reflected = len(self.plan.peers) < len(self.plan.seats)
+        if patient and not reflected:
+            return []
+        news = up != self._looked_for or self._routes_seen_at < self._changed_at
+        if not self._lacking and (not up or now - self._routes_seen_at < _ROUTES and not (reflected and news)):
             return []
         self._routes_seen_at = now
+        self._looked_for = up
         try:
             routed = fib.routed(self.membership.config.interface)
         except OSError:
@@ -351,6 +400,7 @@ class Convergence:
         for key in self.bird.rpki.invalid if self.bird.rpki else ():
             lacking.pop(key, None)
         self._lacking = lacking
+        self._unheard = set([node for node, _ in lacking if node not in self.plan.peers])
         late = sorted([key for key in lacking if now - lacking[key] >= _LATE])
         if late:
             try:
@@ -364,7 +414,7 @@ class Convergence:
         return [
             Problem("route_missing", "%s %s" % (node, prefix), text % (prefix, node))
             for node, prefix in late
-            if now - lacking[node, prefix] >= _PATIENCE
+            if now - lacking[node, prefix] >= _PATIENCE and node in self.plan.peers
         ]
 
     async def _join_interface(self):
@@ -402,16 +452,26 @@ class Convergence:
                 self._stale = True
 
     def missing(self, node):
-        """What a peer that is online lacks: a text, or None when its tunnel and its session are up."""
+        """What a member that is online lacks: a text, or None when its tunnel is up, and its session or its routes."""
         session = self.bird.sessions.get(node)
         if not self.tincd.reaches(node):
             return "no tunnel: is its tinc port open, and are its endpoint and its clock right?"
+        if node not in self.plan.peers:
+            if not any([self.bird.up(reflector) for reflector in self.plan.reflectors]):
+                return "no BGP session with a reflector: %s" % ", ".join(self.plan.reflectors)
+            return "its routes have not come from the reflectors" if node in self._unheard else None
         if not session:
             return "no BGP session in BIRD"
         if session.state != "Established":
             detail = " (%s)" % session.info if session.info else ""
             return "its BGP session is in state %s%s" % (session.state, detail)
         return None
+
+    def via(self, node):
+        """The reflectors from which a member's routes come; none where it has a session here, or lacks something."""
+        if node in self.plan.peers or self.missing(node):
+            return []
+        return [reflector for reflector in self.plan.reflectors if self.bird.up(reflector)]
 
     def _online(self):
         """The names of those who take part and are alive."""

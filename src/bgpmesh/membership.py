@@ -419,6 +419,8 @@ class Membership:
         )
         self.me.secrets = network_secret.names(config.secrets if self._is_bridged() else config.secrets[-1:])
         self.me.ao = self.ao and bool(config.secret)
+        self.me.full_mesh_max = config.full_mesh_max
+        self.me.reflector = config.reflector
         self.me.generation = self._keys.generation
         coming = self._keys.next
         if coming:

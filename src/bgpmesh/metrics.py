@@ -108,6 +108,10 @@ def _session_up(view):
     return [((("peer", row["node"]),), row["bgp"] == "Established") for row in view.peers if row["bgp"]]
 
 
+def _up(view):
+    return [((("peer", row["node"]),), row["bgp"] == "Established" or bool(row["via"])) for row in view.peers]
+
+
 def _reachable(view):
     return [((("peer", row["node"]),), row["tinc"] != "down") for row in view.peers]
 
@@ -220,6 +224,7 @@ METRICS = (
     ("bgpmesh_peer_online", "gauge", "Whether the member is alive in the registry", _of_peers("online")),
     ("bgpmesh_peer_reachable", "gauge", "Whether there is a tunnel to the member", _reachable),
     ("bgpmesh_peer_session_up", "gauge", "Whether the BGP session is Established; none without one", _session_up),
+    ("bgpmesh_peer_up", "gauge", "Whether its routes are had: by a session with it, or from reflectors", _up),
     ("bgpmesh_peer_session_age_seconds", "gauge", "Since the session is in its state", _of_peers("bgp_age")),
     ("bgpmesh_peer_routes", "gauge", "Routes accepted from the member", _of_peers("routes_received")),
     ("bgpmesh_peer_rtt_seconds", "gauge", "Round trip over the overlay; none without an answer", _rtt),

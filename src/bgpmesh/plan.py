@@ -1,6 +1,6 @@
 """The plan: from what was observed to what should be. A pure function; applying it is agent.py's."""
 
-from . import address, compat, lan, records, roster
+from . import address, compat, lan, records, reflectors, roster
 from .bird import render as bird_render
 from .model import RUN, Problem, Text
 from .tinc import graph
@@ -21,13 +21,30 @@ class Plan:
     Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
     to dial; dialled: these, and those it holds on to. neighbours: node -> Member of those that
     set their hardware address as this router does. announced: the prefixes that this router announces. problems:
-    what kept things out of the plan. drained: whether the peers are told to use this router last. names: name in
+    what kept things out of the plan. drained: whether the peers are told to use this router last. reflectors: names of
+    the route reflectors, none where every pair has a session; peers: set of the names of those that this router has
+    a BGP session with; sessions: these, and those it holds on to. names: name in
     tinc -> node, of this router and the members that take part; rotating: names of the members that this router
     dials and whose keys are being rotated.
     """
 
     def __init__(
-        self, me, port, tinc, bird, services, seats, share, dialled, neighbours, announced, problems, drained
+        self,
+        me,
+        port,
+        tinc,
+        bird,
+        services,
+        seats,
+        share,
+        dialled,
+        neighbours,
+        announced,
+        problems,
+        drained,
+        reflectors,
+        peers,
+        sessions,
     ):
         self.node = me.node
         self.tinc_name = me.tinc
@@ -47,19 +64,23 @@ class Plan:
         self.announced = announced
         self.problems = problems
         self.drained = drained
+        self.reflectors = reflectors
+        self.peers = peers
+        self.sessions = sessions
 
 
 class Conf(Text):
     """bird.conf; as render.conf. To compare it with another takes no more than what the two have not in common."""
 
-    def __init__(self, config, me, announced, seats, drained):
+    def __init__(self, config, me, announced, seats, drained, sessions, reflecting):
         super().__init__(lambda: self._render(list(seats.values())))
         self._seats = seats
-        self._render = lambda peers: bird_render.conf(config, me, announced, peers, drained)
+        self._sessions = sessions, reflecting
+        self._render = lambda peers: bird_render.conf(config, me, announced, peers, drained, sessions, reflecting)
 
     def __eq__(self, other):
         ours, theirs = self._seats, other._seats
-        if len(ours) != len(theirs):
+        if len(ours) != len(theirs) or self._sessions != other._sessions:
             return False
         changed = []
         for node in ours:
@@ -73,13 +94,14 @@ class Conf(Text):
         return one == another
 
 
-def make(config, me, members, claims, online, underlay, held, tinc_version, drained=False):
+def make(config, me, members, claims, online, underlay, held, tinc_version, drained=False, lately=((), ())):
     """The Plan of one router.
 
     config: its Config; me: its own Member; members: the other Members; claims: address -> node;
     online: names of the members that are there to be dialled; underlay: node -> address that its tunnel is seen
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
-    drained: whether the peers are told to use this router only where there is no other.
+    drained: whether the peers are told to use this router only where there is no other; lately: names of the peers,
+    and of the reflectors, that there were until lately.
     """
     everybody = members + [me]
     seats, problems = roster.seat(everybody, claims, _Reserved(everybody, me.prefixes, underlay))
@@ -96,11 +118,15 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
     # A tunnel that is no longer this router's to dial is let go late, or each join would cut some.
     dialled = sorted(set(share) | set([peer.node for peer in others if peer.node in held and peer.endpoint]))
     files = tinc_render.Files(config, me, others, dialled, tinc_version)
+    chosen = reflectors.choose(me.node, others + [me], online)
+    wanted = set(reflectors.peers(me, others, chosen))
+    held_on_to = [node for node in lately[0] if node in seats and node not in wanted]
+    sessions = wanted | set(held_on_to) if held_on_to else wanted
     return Plan(
         me,
         config.port,
         files,
-        Conf(config, me, announced, seats, drained),
+        Conf(config, me, announced, seats, drained, sessions, set(chosen) | set(lately[1])),
         _services(files, tinc_version, lan.announcement(config, me)),
         seats,
         share,
@@ -109,6 +135,9 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
         announced,
         problems,
         drained,
+        chosen,
+        wanted,
+        sessions,
     )
 
 

@@ -47,6 +47,8 @@ class Member:
     secrets: names of the network secrets that it knows, the newest first. signed: the secret that the record
     is signed with, or None.
     ao: whether its BGP sessions can have TCP-AO.
+    full_mesh_max: up to how many members all of them have sessions with each other, None where it knows no other
+    way; reflector: "auto", "yes" or "no" (reflectors.py).
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
     """
 
@@ -66,6 +68,8 @@ class Member:
         self.secrets = []
         self.signed = None
         self.ao = False
+        self.full_mesh_max = None
+        self.reflector = "auto"
         self.generation = 0
         self.next = None
 
@@ -163,6 +167,10 @@ def encode(member, key=None, secret=None):
         text += ',"next":{%s}' % _joined(fields)
     if member.ao:
         text += ',"auth":["ao"]'
+    if member.full_mesh_max:
+        text += ',"full_mesh_max":%d' % member.full_mesh_max
+    if member.reflector != "auto":
+        text += ',"reflector":"%s"' % member.reflector
     if len(member.secrets) > 1:
         text += ',"secrets":' + json.dumps(member.secrets)
     return _signed(text + "}", key, secret)
@@ -224,6 +232,9 @@ def decode(node, text, config, key=None, created=0):
         member.secrets = _secrets(fields) or [network_secret.name(signed)]
     auth = fields.get("auth")
     member.ao = isinstance(auth, list) and "ao" in auth
+    member.full_mesh_max = _number(fields, "full_mesh_max", 0) or None
+    wish = fields.get("reflector")
+    member.reflector = wish if wish in ("yes", "no") else "auto"
     member.generation = _generation(fields)
     member.next = _next(fields, member)
     return member

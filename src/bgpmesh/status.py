@@ -87,7 +87,8 @@ def status(agent):
     bird = mesh.bird if mesh else None
     config = agent.config
     trust = member.trust if member else None
-    sessions = [session.state for session in bird.sessions.values()] if bird else []
+    # Without those that are only held on to until the others are up.
+    sessions = [bird.sessions[node].state for node in bird.sessions if node in plan.peers] if plan else []
     known = plan.seats if plan else ()
     answered = registry.last_success if registry else None
     return {
@@ -136,6 +137,7 @@ def status(agent):
             "config": bird.config if bird else "pending",
             "sessions": len(sessions),
             "established": sessions.count("Established"),
+            "reflectors": plan.reflectors if plan else [],
         },
         "rpki": _rpki(config, bird.rpki if bird else None),
     }
@@ -216,7 +218,8 @@ def _peer(agent, node, routes, problem):
     peer = member.others.get(node)
     seat = mesh.plan.seats.get(node) if mesh.plan else None
     seen = mesh.tincd.nodes.get(node)
-    session = mesh.bird.sessions.get(node) if seat else None
+    session = mesh.bird.sessions.get(node) if seat and node in mesh.plan.peers else None
+    via = mesh.via(node) if seat else []
     online = node in member.online
     if seat and online and not problem:
         problem = mesh.missing(node) or ""
@@ -235,7 +238,8 @@ def _peer(agent, node, routes, problem):
         "bgp": session.state if session else "",
         "bgp_since": session.since if session else "",
         "bgp_age": _age(session.since) if session else None,
-        "routes_received": routes,
+        "via": via,
+        "routes_received": len(seat.prefixes) if via else routes,
         "rtt_ms": mesh.latency.rtt.get(node),
         "lan": node in agent.lan.seen,
         "trust": trust[0],
@@ -264,6 +268,11 @@ async def routes(agent):
             rows, total = await asyncio.wait_for(mesh.bird.learned(_ROWS), _DAEMONS)
     except (BirdError, asyncio.TimeoutError):
         pass
+    if rows and mesh.plan.reflectors:
+        # Who announces it, and not who has passed it on.
+        members = [seat.member for seat in mesh.plan.seats.values()]
+        owners = {hop: member.node for member in members for hop in (member.ip, member.ip6)}
+        rows = [(prefix, owners.get(hop, node), hop) for prefix, node, hop in rows]
     return {
         "routes": [
             {"prefix": prefix, "node": node, "next_hop": hop, "rtt_ms": mesh.latency.rtt.get(node)}

@@ -28,13 +28,14 @@ class Mesh(Lab):
     """A Lab with every router up but for its agent. `bus`: router's number -> outside.Bus.
 
     The routers have what the packages install, unless `installed` says otherwise. `graph` is appended to their copies
-    of tinc/graph.py, which are then this tree's.
+    of tinc/graph.py, which are then this tree's. However many there are, all have sessions with all.
     """
 
     def __init__(self, name, nodes, *arguments, graph=None, **keywords):
         keywords.setdefault("installed", None if graph else built())
         super().__init__(
-            name, nodes, *arguments, each={n: {"agent": False} for n in range(1, nodes + 1)}, boot=[], **keywords
+            name, nodes, *arguments, each={n: {"agent": False} for n in range(1, nodes + 1)}, boot=[],
+            options={"full_mesh_max": "1000"}, **keywords
         )
         self.graph = graph
         self.bus = {}

@@ -180,9 +180,26 @@ class Lab:
         """Established BGP sessions, counted at both ends: nodes × (nodes − 1) in a full mesh."""
         return sum(router.established() for router in self.routers if router.running)
 
+    @property
+    def reflected(self):
+        """Whether there are so many routers that some of them reflect routes for the others."""
+        return self.nodes > int(self._options.get("full_mesh_max", 16))
+
+    @property
+    def sessions(self):
+        """How many sessions there are when all routers are up, counted at both ends."""
+        reflectors = self.nodes if not self.reflected else 2 if self.nodes <= 100 else 3
+        return reflectors * (2 * self.nodes - reflectors - 1)
+
     def converged(self):
-        """Whether every running router has an Established session with every other one."""
+        """Whether every running router has an Established session with every other one.
+
+        With route reflectors: whether each has the others' networks.
+        """
         running = [router for router in self.routers if router.running]
+        if self.reflected:
+            wanted = {router.network for router in running}
+            return all(wanted - {router.network} <= set(router.routes()) for router in running)
         return all(router.established() == len(running) - 1 for router in running)
 
     def dump(self):

@@ -22,9 +22,9 @@ table inet nat_stand_in {
 class Router(Machine):
     """Router `number`: `wan` 198.18.0.N/16, `br-lan` 192.168.N.1/24 and fd00:N::1/64 (N hexadecimal there).
 
-    `nat` puts it behind a firewall that lets nothing in unasked, and it then has no endpoint. `options` is
-    its /etc/config/bgpmesh; set() changes it. start(), stop() and reboot() switch it. Without `agent` it
-    boots without the agent's service: service() is what procd would have got.
+    `network` is the LAN's IPv4 prefix. `nat` puts it behind a firewall that lets nothing in unasked, and it then has
+    no endpoint. `options` is its /etc/config/bgpmesh; set() changes it. start(), stop() and reboot() switch it.
+    Without `agent` it boots without the agent's service: service() is what procd would have got.
     """
 
     def __init__(self, lab, number, runtime, tinc, bird, nat=False, options=None, init=None, agent=True):
@@ -39,6 +39,7 @@ class Router(Machine):
         self.wan = f"198.18.0.{number}"
         self.lan = f"192.168.{number}.1"
         self.lan6 = f"fd00:{number:x}::1"
+        self.network = f"192.168.{number}.0/24"
         self.options = {"enabled": "1", "etcd": ETCD_URL, "node": self.name, "network6": "fd00:99::/64"}
         if not nat:
             self.options["endpoint"] = self.wan

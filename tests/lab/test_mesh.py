@@ -51,12 +51,12 @@ STATUS = {
     },
     "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
     "rpki": {"validator": str, "connected": bool, "roas": int, "invalid": int},
-    "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
+    "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int, "reflectors": list},
 }
 PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
-    "bgp": str, "bgp_since": str, "bgp_age": int, "routes_received": int, "rtt_ms": (float, type(None)),
+    "bgp": str, "bgp_since": str, "bgp_age": int, "via": list, "routes_received": int, "rtt_ms": (float, type(None)),
     "trust": str, "fingerprint": str, "problem": str,
 }
 
@@ -130,7 +130,7 @@ def test_status_keeps_its_contract(lab):
         assert (tinc["known"], tinc["reachable"]) == (4, 4)
         bird = status["bird"]
         assert re.match(r"3\.\d", bird.pop("version"))
-        assert bird == {"running": True, "config": "in force", "sessions": 4, "established": 4}
+        assert bird == {"running": True, "config": "in force", "sessions": 4, "established": 4, "reflectors": []}
     addresses = {router.status()["address"] for router in lab.routers}
     assert addresses == {f"10.0.0.{number}" for number in range(1, 6)}
 

@@ -86,7 +86,25 @@ def authenticated():
     return options("option secret '%s'" % SECRET), me, others, {}
 
 
+def large(*reflectors):
+    """Five routers where four have sessions with each other: two of them reflect, and one knows nothing of that."""
+    config = options("option network6 'fd00:99::/64'", "option rpki '192.0.2.9:323'")
+    others = [
+        member("bravo", 2, ip6="fd00:99::2", prefixes=["192.168.2.0/24", "2001:db8:2::/48"]),
+        member("carol", 3, endpoint=None, prefixes=["172.20.0.0/16", "192.168.3.0/24"]),
+        member("dora", 4, ip6="fd00:99::4", asn=65004, prefixes=["2001:db8:4::/48"]),
+        member("emil", 5, ip6="fd00:99::5", prefixes=["192.168.5.0/24"]),
+    ]
+    me = member("alfa", 1, ip6="fd00:99::1")
+    for one in others[:3] + [me]:
+        one.full_mesh_max = 4
+        one.reflector = "yes" if one.node in reflectors else "auto"
+    return config, me, others, {}
+
+
 MESHES = {
+    "client": lambda: large("bravo", "dora"),
+    "reflector": lambda: large("alfa", "bravo"),
     "authenticated": authenticated,
     "another-secret": another_secret,
     "alone": alone,

@@ -75,7 +75,7 @@ class Router:
         """The orders that applying this configuration gives."""
         self.order = []
         seats = {node: None for node in nodes}
-        plan = Thing(bird=Text(lambda: iter([text])), seats=seats, services={daemon.SERVICE: {}})
+        plan = Thing(bird=Text(lambda: iter([text])), sessions=seats, services={daemon.SERVICE: {}})
         self.on_disk(lambda: run(self.bird.apply(plan)))
         return self.order
 
@@ -90,7 +90,7 @@ class Router:
         return self.order
 
     def look(self, *nodes):
-        run(self.bird.verify(Thing(seats={node: None for node in nodes}), None))
+        run(self.bird.verify(Thing(sessions={node: None for node in nodes}), None))
 
 
 @given(Router)

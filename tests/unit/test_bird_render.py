@@ -65,6 +65,57 @@ def test_without_bfd_there_is_no_word_of_it():
     assert "bfd" not in conf(options("option bfd_interval '0'"), member("alfa", 1), [], [])
 
 
+def reflecting(*reflectors, drained=False, **changes):
+    """The block of bravo's session on alfa, both of which know of reflectors; these are the reflectors."""
+    others = [member("bravo", 2, full_mesh_max=2, **changes), member("carol", 3)]
+    found = [Seat(one, one.prefixes) for one in others]
+    text = conf(options(), member("alfa", 1, full_mesh_max=2), [], found, drained, {"bravo"}, reflectors)
+    assert "protocol bgp _carol" not in text
+    return text, text.split("protocol bgp _bravo ")[1]
+
+
+def test_from_a_reflector_a_prefix_is_taken_with_the_next_hop_of_who_announces_it():
+    text, block = reflecting("bravo")
+    assert "\t\timport filter reflected4;\n" in block and "export" not in block
+    both = "\t\t10.0.0.2 : if net !~ [ 192.168.2.0/24 ] then reject;\n"
+    both += "\t\t10.0.0.3 : if net !~ [ 192.168.3.0/24 ] then reject;\n\t\telse: reject;\n"
+    assert text.count(both) == 1
+    assert "reflected4" not in reflecting()[0] + reflecting("alfa")[0]
+
+
+def test_a_reflector_passes_on_to_clients_all_and_to_another_reflector_what_comes_from_clients():
+    own = '\t\texport where proto = "own4"'
+    assert own + " || source = RTS_BGP && bgp_next_hop != 10.0.0.2;\n" in reflecting("alfa")[1]
+    found = reflecting("alfa", "bravo")[1]
+    assert own + " || source = RTS_BGP && ! defined(bgp_originator_id);\n" in found and "reflected4" in found
+    # Between ASes nothing would end a circle; a member that knows nothing of it would not know what to do with it.
+    assert "export" not in reflecting("alfa", "bravo", asn=65002)[1]
+    assert "export where" in reflecting("alfa", asn=65002)[1]
+    assert "export" not in session()
+
+
+def test_a_drained_reflector_passes_on_what_is_not_its_own_as_it_is():
+    found = reflecting("alfa", drained=True)[1]
+    place = found.index("if source = RTS_BGP && bgp_next_hop != 10.0.0.2 then accept;")
+    assert place < found.index('if proto != "own4" then reject;') < found.index("bgp_community.add((65535, 0));")
+
+
+def test_a_session_is_the_same_whether_there_are_reflectors_or_not():
+    # What BIRD does not change without restarting it.
+    for changes in ({}, {"asn": 65002}, {"reflector": "no"}, {"endpoint": None}):
+        kept = set()
+        for reflectors in ((), ("alfa",), ("bravo",), ("alfa", "bravo")):
+            text, block = reflecting(*reflectors, **changes)
+            template = block.split(" {")[0]
+            kept.add((template, "rr client;" in block, "allow local as 1;" in block, "passive on;" in block))
+        assert len(kept) == 1
+        assert (template, "rr client;" in block) == (
+            "from mesh_member" if "reflector" in changes or "endpoint" in changes else "from mesh_reflector",
+            "asn" not in changes,
+        )
+    assert text.count("next hop keep;") == 1 and "next hop self" not in text
+
+
 def test_a_drained_router_says_so_of_all_that_it_announces_and_of_nothing_else():
     config = options("option network6 'fd00:99::/64'")
     me = member("alfa", 1, ip6="fd00:99::1")

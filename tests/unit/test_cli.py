@@ -140,6 +140,10 @@ def test_status_for_a_person():
     assert "tinc      1.1 running, 2 of 2 peers reachable, round trips of 3.5 ms (the worst 20.0)" in out
     assert "bird      3.1.7 running, 1 of 2 sessions Established" in out
     assert "problem   no session (for 0 s)" in out
+    assert "reflected" not in out
+    large = state("converged")
+    large["bird"]["reflectors"] = ["alfa", "bravo"]
+    assert "reflected by this router, bravo" in ran("status", answer=large)[1]
     fresh = state("starting")
     fresh.update(address="", prefixes=[], problems=[])
     fresh["etcd"].update(age=-1, reachable=False, failures=3, latency_ms=None)
@@ -160,6 +164,10 @@ def test_peers_for_a_person():
     columns = [line.index(word) for line, word in zip(lines[1:4], ("10.0.0.2", "10.0.0.3", "10.0.0.4"))]
     assert len(set(columns)) == 1
     assert ran("peers", answer={"peers": []})[1].split()[0] == "NODE"
+    answer["peers"][0].update(bgp="", via=["carol", "dora"])
+    answer["peers"][1].update(bgp="")
+    lines = ran("peers", answer=answer)[1].split("\n")
+    assert "  via carol, dora  " in lines[1] and "via" not in lines[2]
 
 
 def test_json_is_what_the_agent_answered():

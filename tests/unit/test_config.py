@@ -408,3 +408,13 @@ def test_a_list_for_a_single_option_is_refused():
                 "bgpmesh: mesh 'main': option '%s' is 'a b': a list: a single option would be right" % name
             ) in faults("list %s 'a'" % name, "list %s 'b'" % name), name
     assert "'(hidden, 3 characters)': a list" in faults("list secret 'a'", "list secret 'b'")[0]
+
+
+def test_reflectors():
+    found = load()
+    assert (found.full_mesh_max, found.reflector) == (16, "auto")
+    found = load("option full_mesh_max '2'", "option reflector 'yes'")
+    assert (found.full_mesh_max, found.reflector) == (2, "yes")
+    refused("full_mesh_max", "1", "not a whole number from 2 to 1000")
+    refused("full_mesh_max", "1001", "not a whole number from 2 to 1000")
+    refused("reflector", "maybe", "neither auto, yes nor no")

@@ -98,6 +98,12 @@ class Daemon:
     def reaches(self, node):
         return node in self.nodes
 
+    async def left(self):
+        return sorted(self.sessions)
+
+    def up(self, node):
+        return node in self.sessions and self.sessions[node].state == "Established"
+
     async def renew_routes(self):
         self.renewed += 1
 
@@ -521,3 +527,98 @@ def test_it_stops():
     run(router.mesh.stop())
     assert (router.mesh.state, router.tincd.stopped, router.bird.stopped) == ("stopping", 1, 1)
     run(router.mesh.run())  # ends at once
+
+
+# Route reflectors
+
+
+def beyond(router, *others, reflectors=("r2", "r5")):
+    """Has the router know these members of a mesh in which four have sessions with each other."""
+    router.membership.know(*others)
+    for one in list(router.membership.others.values()) + [router.membership.me]:
+        one.full_mesh_max = 4
+        one.reflector = "yes" if one.node in reflectors else "auto"
+    router.mesh.refresh()
+
+
+def grown():
+    """A router whose mesh has just grown beyond that, with the sessions that it had."""
+    router = Router()
+    beyond(router, 2, 3, 4)
+    router.connect("r2", "r3", "r4")
+    assert router.step() == "converged" and router.mesh.plan.sessions == {"r2", "r3", "r4"}
+    beyond(router, 2, 3, 4, 5)
+    router.step(1)
+    return router
+
+
+def test_sessions_are_held_on_to_until_those_with_the_reflectors_have_been_up_for_a_while():
+    router = grown()
+    everybody = {"r2", "r3", "r4", "r5"}
+    assert (router.mesh.plan.peers, router.mesh.plan.reflectors) == ({"r2", "r5"}, ["r2", "r5"])
+    assert router.mesh.plan.sessions == everybody
+    router.step(60)
+    assert router.mesh.plan.sessions == everybody
+    router.connect(*everybody)
+    router.step(61)
+    assert router.step(61 + converge._MOVE - 5) == "converged" and router.mesh.plan.sessions == everybody
+    router.step(61 + converge._MOVE + 1)
+    assert router.step(61 + converge._MOVE + 2) == "converged" and router.mesh.plan.sessions == {"r2", "r5"}
+    assert router.bird.applied[-1] is router.mesh.plan
+
+
+def test_who_is_away_from_the_registry_keeps_its_session_as_long_as_it_lasts():
+    router = grown()
+    router.connect("r2", "r3", "r4", "r5")
+    router.membership.online.discard("r3")
+    for later in (2, 50, 100, 102):
+        router.step(later)
+    assert router.mesh.plan.sessions == {"r2", "r3", "r5"}
+    del router.bird.sessions["r3"]
+    for later in (103, 160, 162):
+        router.step(later)
+    assert router.mesh.plan.sessions == {"r2", "r5"}
+
+
+def test_reflectors_go_on_for_a_while_when_the_mesh_has_shrunk():
+    router = Router()
+    beyond(router, 2, 3, 4, 5, reflectors=("alfa", "r2"))
+    router.connect("r2", "r3", "r4", "r5")
+    router.step()
+    assert "bgp_next_hop != 10.0.0.3" in "".join(router.mesh.plan.bird.pieces())
+    beyond(router, 2, 3, 4, reflectors=("alfa", "r2"))
+    for later, reflects in ((1, True), (40, True), (60, False)):
+        router.step(later)
+        router.step(later + 1)
+        found = "".join(router.mesh.plan.bird.pieces())
+        assert ("bgp_next_hop != 10.0.0.3" in found, "filter reflected4" in found) == (reflects, reflects)
+        assert router.mesh.plan.reflectors == []
+
+
+def test_a_member_without_a_session_lacks_its_routes_until_the_kernel_has_them():
+    router = Router()
+    beyond(router, 2, 3, 4, 5)
+    router.step()
+    router.connect("r2", "r5")
+    router.tincd.nodes.update({node: Node(True, True, True, None) for node in ("r3", "r4")})
+    router.routed = {"192.168.2.0/24", "192.168.5.0/24", "192.168.3.0/24"}
+    assert router.step(1) == "syncing"
+    assert router.mesh.missing("r4") == "its routes have not come from the reflectors"
+    assert (router.mesh.missing("r3"), router.mesh.via("r3")) == (None, ["r2", "r5"])
+    assert (router.mesh.via("r4"), router.mesh.via("r2")) == ([], [])
+    assert sorted(router.membership.vouched) == ["r2", "r3", "r4", "r5"]
+    assert router.step(22) == "degraded" and router.codes() == ["peer"]
+    router.routed.add("192.168.4.0/24")
+    assert router.step(23) == "converged" and router.mesh.via("r4") == ["r2", "r5"]
+    router.bird.sessions = {"r5": Session("Active", "", "")}
+    assert router.mesh.missing("r4") == "no BGP session with a reflector: r2, r5"
+    del router.tincd.nodes["r4"]
+    assert "no tunnel" in router.mesh.missing("r4")
+
+
+def test_an_agent_that_starts_holds_on_to_what_an_earlier_one_has_left():
+    router = Router()
+    beyond(router, 2, 3, 4, 5)
+    router.connect("r2", "r3", "gone")
+    router.step()
+    assert router.mesh.plan.sessions == {"r2", "r3", "r5"}

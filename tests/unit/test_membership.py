@@ -94,6 +94,7 @@ def test_a_router_joins_an_empty_mesh():
     assert (found.ip, found.endpoint, found.serial, found.version) == ("10.0.0.1", ("192.0.2.1", 655), 1, VERSION)
     assert (found.key, found.ed25519) == (RSA[0], ED25519[0])
     assert found.prefixes == prefixes("192.168.1.0/24")
+    assert (found.full_mesh_max, found.reflector) == (16, "auto")
     assert router.faults() == []
 
 

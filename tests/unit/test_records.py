@@ -301,6 +301,21 @@ def test_who_can_have_tcp_ao_says_so():
         assert decoded(record(auth=auth)).ao == expected, auth
 
 
+def test_who_knows_of_reflectors_says_so_and_what_it_wishes():
+    one = member("bravo", 2)
+    assert "full_mesh_max" not in records.encode(one) and "reflector" not in records.encode(one)
+    assert (decoded(record()).full_mesh_max, decoded(record()).reflector) == (None, "auto")
+    for one.full_mesh_max, one.reflector in ((16, "auto"), (4, "yes"), (1000, "no")):
+        text = records.encode(one)
+        found = decoded(text)
+        assert (found.full_mesh_max, found.reflector) == (one.full_mesh_max, one.reflector)
+        assert ("reflector" in text) == (one.reflector != "auto")
+    for odd in ("maybe", 7, ["yes"], {"yes": 1}, None):
+        assert decoded(record(reflector=odd)).reflector == "auto"
+    for odd in ("16", -1, 1.5, [16]):
+        refused("'full_mesh_max' is not a whole number", full_mesh_max=odd)
+
+
 def test_prefixes_that_are_none():
     refused("has host bits set", prefixes=["192.168.2.1/24"])
     refused("192.168.2.0/24 would be right", prefixes=["192.168.2.1/24"])

@@ -50,7 +50,7 @@ STATUS = {
     },
     "latency": {"median_ms": (float, type(None)), "worst_ms": (float, type(None))},
     "rpki": {"validator": str, "connected": bool, "roas": int, "invalid": int},
-    "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int},
+    "bird": {"running": bool, "version": str, "config": str, "sessions": int, "established": int, "reflectors": list},
 }
 PEERS = {
     "peers": [
@@ -65,6 +65,7 @@ PEERS = {
             "bgp": str,
             "bgp_since": str,
             "bgp_age": (int, type(None)),
+            "via": list,
             "routes_received": int,
             "rtt_ms": (float, type(None)),
             "lan": bool,
@@ -160,6 +161,8 @@ def running():
         plan=Thing(
             announced=prefixes("192.168.1.0/24"),
             seats={"bravo": Seat(bravo, prefixes("192.168.2.0/24")), "carol": Seat(carol, [])},
+            peers={"bravo", "carol"},
+            reflectors=[],
         ),
         tincd=Thing(
             running=True,
@@ -192,6 +195,7 @@ def running():
 
     mesh.judge = judge
     mesh.missing = missing
+    mesh.via = lambda node: [] if node in mesh.plan.peers else mesh.plan.reflectors
 
     async def routes():
         return {"bravo": 1, "carol": 0}
@@ -274,6 +278,7 @@ def test_status_of_a_running_agent():
         "config": "in force",
         "sessions": 2,
         "established": 1,
+        "reflectors": [],
     }
     assert [problem["code"] for problem in found["problems"]] == ["bad_record", "peer", "prefix_conflict"]
     assert found["problems"][1] == {"code": "peer", "subject": "carol", "text": "no session", "since": 0}
@@ -325,6 +330,7 @@ def test_peers():
         "tinc": "direct",
         "bgp": "Established",
         "bgp_since": "2026-11-21 04:40:06",
+        "via": [],
         "routes_received": 1,
         "rtt_ms": 0.8,
         "lan": True,
@@ -342,6 +348,7 @@ def test_peers():
         "tinc": "indirect",
         "bgp": "Connect",
         "bgp_since": "2026-11-21 04:40:05",
+        "via": [],
         "routes_received": 0,
         "rtt_ms": 20.0,
         "lan": False,
@@ -352,6 +359,25 @@ def test_peers():
     assert [found["dora"][name] for name in ("online", "tinc", "bgp", "rtt_ms")] == [False, "down", "", 3.5]
     assert found["e" * 63 + "…"]["problem"] == "no JSON"
     assert found["e" * 63 + "…"]["address"] == ""
+
+
+def test_a_member_without_a_session_is_seen_by_way_of_the_reflectors():
+    agent = running()
+    agent.mesh.plan.peers = {"carol"}
+    agent.mesh.plan.reflectors = ["carol"]
+    found = rows(agent)["bravo"]
+    # Its session is only held on to until it is not needed any more.
+    assert (found["bgp"], found["via"], found["routes_received"]) == ("", ["carol"], 1)
+    assert rows(agent)["carol"]["via"] == []
+    bird = status.status(agent)["bird"]
+    assert (bird["sessions"], bird["established"], bird["reflectors"]) == (1, 0, ["carol"])
+
+    async def learned(limit):
+        return [("192.168.2.0/24", "carol", "10.0.0.2"), ("192.168.3.0/24", "carol", "10.0.0.3")], 2
+
+    agent.mesh.bird.learned = learned
+    shown = [(row["prefix"], row["node"]) for row in run(status.routes(agent))["routes"]]
+    assert shown == [("192.168.2.0/24", "bravo"), ("192.168.3.0/24", "carol")]
 
 
 def test_peers_without_a_plan_or_a_bird_that_answers():

@@ -44,7 +44,7 @@ class Bird:
             try:
                 if instance.get("running"):
                     await self._socket.check(_NEW)
-                    await self._socket.configure(_NEW, [render.protocol_name(node) for node in plan.seats])
+                    await self._socket.configure(_NEW, [render.protocol_name(node) for node in plan.sessions])
                 else:
                     await _parse(_NEW)
             except control.ConfigError:
@@ -70,7 +70,7 @@ class Bird:
             return []
         from . import rpki  # which takes room that most routers need not give
 
-        self.rpki = await rpki.look(self._socket, config.asn, plan.seats)
+        self.rpki = await rpki.look(self._socket, config.asn, plan.seats, plan.reflectors)
         return rpki.problems(self.rpki, config)
 
     async def verify(self, plan, _):
@@ -80,13 +80,20 @@ class Bird:
         found = await self._socket.sessions()
         if self._shown[0] is not found or self._shown[1] is not plan or not self.sessions:
             # Names that the plan has already take no room of their own.
-            names = [(node, render.protocol_name(node)) for node in plan.seats]
+            names = [(node, render.protocol_name(node)) for node in plan.sessions]
             self.sessions = {node: found[name] for node, name in names if name in found}
             self._shown = found, plan
-        if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.seats):
+        if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.sessions):
             self.doubt()
         self.running = True
         self._lost_at = None
+
+    async def left(self):
+        """The members that a BIRD of an earlier agent's has sessions with; none where it does not answer."""
+        try:
+            return [render.node_name(name) for name in await self._socket.sessions()]
+        except control.BirdError:
+            return []
 
     def lost(self):
         """Forgets what was seen: the daemon could not be asked."""
@@ -105,6 +112,11 @@ class Bird:
                 await compat.run(["/bin/sh", "-c", "; ".join([flush % (family, interface) for family in (4, 6)])], 5)
             except OSError:
                 pass  # what has no processes left has other problems, which are said
+
+    def up(self, node):
+        """Whether the session with a member is Established."""
+        session = self.sessions.get(node)
+        return bool(session) and session.state == "Established"
 
     async def renew_routes(self):
         """Has BIRD put its routes into the kernel again. Raises control.BirdError.

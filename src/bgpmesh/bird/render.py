@@ -2,18 +2,20 @@
 
 What leaves and what is let in is decided here, twice: this router sends its own prefixes, and takes from each peer
 the prefixes that the peer's record announces. In a mesh where all have sessions with all, each passes on what it has
-from a member itself, and takes it from the others where its own session with that member is down: nothing else.
+from a member itself, and takes it from the others where its own session with that member is down; in a larger one
+reflectors pass on all, with its next hop, and it is taken only with the next hop of who announces it. Nothing else.
 """
 
 from .. import address, compat, records
 from .. import secret as network_secret
+from ..reflectors import may_reflect
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
 RELAYS = 16  # members up to which each passes on the others' routes
-# Of each family from a peer: what it may announce and pass on; twice, for what it withdraws may come after what it
-# announces instead. Not the numbers in the records: a new limit restarts the session.
-RECEIVE_LIMIT = 2 * RELAYS * records.MAX_PREFIXES
+# Of each family from a peer: what it may announce and pass on, now or as a reflector; twice, for what it withdraws may
+# come after what it announces instead. Not the numbers in the records: a new limit restarts the session.
+RECEIVE_LIMIT = 4 * RELAYS * records.MAX_PREFIXES
 # seconds that a BIRD that ended without a word is given to come back, its routes meanwhile in use where no other
 # member has a path
 RESTART_TIME = 15
@@ -132,6 +134,40 @@ _CHANNEL = """\
 
 _EXPORT = 'where proto = "own%d"'
 
+# Who may become a reflector is taken for one from the start: another table would restart the session. It is what saves
+# asking the reflectors for everything again whenever a member joins.
+_REFLECTOR = """\
+# option 'reflector' of the peers: those that may reflect routes some day.
+template bgp mesh_reflector from mesh_member {{
+{channels}
+}}
+"""
+
+_ALL = """\
+	ipv{family} {{
+		import table on;
+	}};"""
+
+# A prefix comes with the next hop of the member whose record announces it, or not at all.
+_REFLECTED = """\
+# option 'full_mesh_max': what the members announce and reflectors pass on.
+filter reflected{family}
+{{
+	case bgp_next_hop {{
+{members}
+		else: reject;
+	}}
+	if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
+	accept;
+}}
+"""
+
+# What is reflected: to a client all but its own, to another reflector what comes from clients.
+_REFLECT = {
+    "client": "source = RTS_BGP && bgp_next_hop != {hop}",
+    "reflector": "source = RTS_BGP && ! defined(bgp_originator_id)",
+}
+
 # What is passed on is what its owner has said itself, and lately: (65535, 6) is on what is stale.
 _EXPORT_AND_PASS_ON = """\
 filter {
@@ -143,12 +179,13 @@ filter {
 # RFC 8326: what has this community is used only where there is nothing else. LOCAL_PREF says so to a peer of another
 # make, which may not know the community.
 _LAST_RESORT = """\
-filter {
-			if proto != "own%d" then reject;
+filter {{
+			{reflect}
+			if proto != "own{family}" then reject;
 			bgp_community.add((65535, 0));  # drained
 			bgp_local_pref = 0;
 			accept;
-		}"""
+		}}"""
 
 # What a member says of the others: used where their own sessions are down.
 _PASSED_ON = """\
@@ -160,15 +197,19 @@ function passed_on{family}()
 }}
 """
 
-_IMPORT = """\
+_PEER = """\
 	ipv{family} {{
-		import filter {{
+		{imports}
+		{exports}
+	}};"""
+
+_IMPORT = """\
+import filter {{
 			{own}
 			{others}
 			if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
 			accept;
-		}};
-	}};"""
+		}};"""
 
 _OWN_OF = """\
 if net ~ [ {prefixes} ] then {{
@@ -189,12 +230,12 @@ authentication ao;  # from option 'secret'
 	};"""
 
 _SESSION = """\
-protocol bgp {name} from mesh_member {{
+protocol bgp {name} from {kind} {{
 	neighbor {ip} as {asn};
 	{client}
 	{passive}
 	{password}
-{imports}
+{channels}
 }}
 """
 
@@ -213,15 +254,17 @@ protocol static bridge{family} {{
 _BRIDGED = "source = RTS_BGP || proto = \"bridge%d\""
 
 
-def conf(config, me, announced, peers, drained=False):
+def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=()):
     """bird.conf, as pieces of text one after the other: all of a large mesh at once takes memory.
 
     me: this router's Member; announced: its own prefixes; peers: Seats of the other members; drained: whether
-    the peers are told to use this router only where there is no other (RFC 8326, graceful shutdown).
+    the peers are told to use this router only where there is no other (RFC 8326, graceful shutdown); sessions: names
+    of those that it has one with, None for all; reflecting: names of the reflectors.
     """
-    hops = {4: "next hop self;"}
+    hop = "next hop keep;" if reflecting else "next hop self;"
+    hops = {4: hop}
     if me.ip6:
-        hops[6] = "next hop address %s;\n\t\tnext hop self;" % me.ip6
+        hops[6] = "next hop address %s;\n\t\t%s" % (me.ip6, hop)
     ipv6 = "ipv6;" if me.ip6 else ""
     yield HEADER + _fill(
         _HEAD, router_id=me.router_id, restart_time=RESTART_TIME, interface=config.interface, ipv6=ipv6
@@ -238,7 +281,7 @@ def conf(config, me, announced, peers, drained=False):
         yield "\n" + _fill(_OWN, family=family, routes="\n".join(routes), exported=exported)
         if config.secret_old:
             yield "\n" + _fill(_BRIDGE, family=family, routes="\n".join(_bridges(peers, family)))
-    relays = len(peers) < RELAYS
+    relays = len(peers) < RELAYS and not reflecting
     passed_on = []
     for family in sorted(hops) if relays else ():
         prefixes = sorted([str(prefix) for peer in peers for prefix in peer.prefixes if prefix.family == family])
@@ -246,11 +289,12 @@ def conf(config, me, announced, peers, drained=False):
             passed_on.append(family)
             check = _CHECK_PASSED_ON % (family, config.asn, family) if config.rpki else ""
             yield "\n" + _fill(_PASSED_ON, family=family, prefixes=", ".join(prefixes), check=check)
-    export = _LAST_RESORT if drained else _EXPORT_AND_PASS_ON if relays else _EXPORT
-    channels = [
-        _fill(_CHANNEL, family=family, keep=keep, export=export % family, hop=hops[family], limit=RECEIVE_LIMIT)
-        for family in sorted(hops)
-    ]
+    channels = []
+    for family in sorted(hops):
+        export = _EXPORT_AND_PASS_ON % family if relays and not drained else _export(family, drained)
+        channels.append(
+            _fill(_CHANNEL, family=family, keep=keep, export=export, hop=hops[family], limit=RECEIVE_LIMIT)
+        )
     bfd = ""
     if config.bfd_interval:
         yield "\n" + _fill(_BFD, interval=config.bfd_interval, multiplier=config.bfd_multiplier)
@@ -258,8 +302,39 @@ def conf(config, me, announced, peers, drained=False):
     yield "\n" + _fill(
         _MEMBER, bfd=bfd, ip=me.ip, asn=config.asn, restart_time=RESTART_TIME, channels="\n".join(channels)
     )
-    for peer in sorted(peers, key=lambda peer: peer.member.node):
-        yield "\n" + _session(config, me, peer, sorted(hops), passed_on)
+    peers = sorted(peers, key=lambda peer: peer.member.node)
+    ours = [peer for peer in peers if sessions is None or peer.member.node in sessions]
+    if any([may_reflect(peer.member) for peer in ours]):
+        channels = [_fill(_ALL, family=family) for family in sorted(hops)]
+        yield "\n" + _fill(_REFLECTOR, channels="\n".join(channels))
+    if any([node in sessions for node in reflecting]):
+        for family in sorted(hops):
+            yield "\n" + _fill(_REFLECTED, family=family, members="\n".join(_owners(config, peers, family)))
+    for peer in ours:
+        yield "\n" + _session(config, me, peer, sorted(hops), passed_on, drained, reflecting)
+
+
+def _owners(config, peers, family):
+    for peer in peers:
+        hop = peer.member.ip if family == 4 else peer.member.ip6
+        prefixes = _of_family(peer, family)
+        if hop and prefixes:
+            refuse = "if net !~ [ %s ] then reject;" % prefixes
+            if config.rpki:
+                refuse = "{ %s %s }" % (refuse, _CHECK % (family, peer.member.asn))
+            yield "\t\t%s : %s" % (hop, refuse)
+
+
+def _of_family(peer, family):
+    return ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
+
+
+def _export(family, drained, to=None, hop=None):
+    """What is announced. to: "client" or "reflector" where this router reflects to it; hop: its next hop."""
+    reflect = _REFLECT[to].format(hop=hop) if to else ""
+    if drained:
+        return _fill(_LAST_RESORT, family=family, reflect="if %s then accept;" % reflect if to else "")
+    return _EXPORT % family + (" || " + reflect if to else "")
 
 
 def _bridges(peers, family):
@@ -271,7 +346,7 @@ def _bridges(peers, family):
     return sorted(found)
 
 
-def _session(config, me, peer, families, passed_on):
+def _session(config, me, peer, families, passed_on, drained, reflecting):
     member = peer.member
     passive = password = ""
     if not graph.leads(me.node, member.node):
@@ -287,11 +362,49 @@ def _session(config, me, peer, families, passed_on):
         else:
             password = session_password(secret, me.node, member.node)
             password = "password \"%s\";  # from option 'secret'" % password
-    imports = []
+    channels = []
     for family in families:
-        prefixes = ", ".join([str(prefix) for prefix in peer.prefixes if prefix.family == family])
-        if not prefixes and family not in passed_on:
-            continue
+        imports = _imports(config, peer, family, passed_on, reflecting)
+        hop = member.ip if family == 4 else member.ip6
+        to = _reflects_to(me, member, reflecting) if hop else None
+        exports = "export %s;" % _export(family, drained, to, hop) if to else ""
+        if imports or exports:
+            channels.append(_fill(_PEER, family=family, imports=imports, exports=exports))
+    # Whether there are reflectors or not: to change these would restart the session. Multihop: else a link-local next
+    # hop comes along, which is nobody's neighbour once it is reflected.
+    client = "rr client;" if member.asn == config.asn else ""
+    if not client and member.full_mesh_max:
+        client = "multihop;\n\tallow local as 1;"
+    return _fill(
+        _SESSION,
+        name=protocol_name(member.node),
+        kind="mesh_reflector" if may_reflect(member) else "mesh_member",
+        ip=member.ip,
+        asn=member.asn,
+        client=client,
+        passive=passive,
+        password=password,
+        channels="\n".join(channels),
+    )
+
+
+def _reflects_to(me, member, reflecting):
+    """What a member is to this router where that reflects: "client" or "reflector"; None where it does not."""
+    if me.node not in reflecting or not member.full_mesh_max:
+        return None
+    if member.node not in reflecting:
+        return "client"
+    # Each has all from its clients, and between ASes nothing would end a circle.
+    return "reflector" if member.asn == me.asn else None
+
+
+def _imports(config, peer, family, passed_on, reflecting):
+    """What is taken from a peer, as a line of its channel; "" for nothing."""
+    member = peer.member
+    if member.node in reflecting:
+        return "import filter reflected%d;" % family
+    prefixes = _of_family(peer, family)
+    if prefixes or family in passed_on:
         own = ""
         others = "passed_on%d();" % family if family in passed_on else "reject;"
         if prefixes:
@@ -299,17 +412,8 @@ def _session(config, me, peer, families, passed_on):
             check = _CHECK % (family, member.asn) if config.rpki else ""
             own = _fill(_OWN_OF, prefixes=prefixes, check=check)
             others = "else " + others
-        imports.append(_fill(_IMPORT, family=family, own=own, others=others))
-    return _fill(
-        _SESSION,
-        name=protocol_name(member.node),
-        ip=member.ip,
-        asn=member.asn,
-        client="rr client;" if member.asn == config.asn else "",
-        passive=passive,
-        password=password,
-        imports="\n".join(imports),
-    )
+        return _fill(_IMPORT, own=own, others=others)
+    return ""
 
 
 def _is_address(host):

@@ -23,17 +23,22 @@ class View:
         self.invalid = invalid
 
 
-async def look(socket, asn, seats):
-    """The View of a BIRD, by its control.Socket. asn: this router's; seats: node -> Seat. Raises control.BirdError."""
+async def look(socket, asn, seats, reflectors=()):
+    """The View of a BIRD, by its control.Socket. Raises control.BirdError.
+
+    asn: this router's; seats: node -> Seat; reflectors: the names of those who pass on the others' prefixes.
+    """
     reply = await socket.ask("show protocols all validator")
+    owners = {str(prefix): node for node in seats for prefix in seats[node].prefixes}
     invalid = set()
     for family in (4, 6):
         # Within an AS the path is empty.
         for path, origin in (("bgp_path.len = 0", "%d" % asn), ("bgp_path.len > 0", "bgp_path.last")):
             for prefix, name in parse_filtered(await socket.ask(_ASK % (family, path, family, origin))):
-                seat = seats.get(name[1:])
-                if seat and prefix in [str(one) for one in seat.prefixes]:
-                    invalid.add((name[1:], prefix))
+                # From a reflector it comes under the reflector's name.
+                node = name[1:] if name[1:] not in reflectors else owners.get(prefix)
+                if node in seats and owners.get(prefix) == node:
+                    invalid.add((node, prefix))
     info = parse_state(reply)
     return View(info == "Established", info, parse_imported(reply).get("validator", 0), sorted(invalid))
 

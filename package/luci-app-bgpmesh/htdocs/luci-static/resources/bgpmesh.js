@@ -91,9 +91,9 @@ return baseclass.extend({
 		}
 	},
 
-	/* 'up': a session stands; 'half': there, but without one; 'off': gone. */
+	/* 'up': a session stands, or reflectors have its routes; 'half': there, but without; 'off': gone. */
 	peerState(peer) {
-		if (peer.bgp == 'Established')
+		if (peer.bgp == 'Established' || peer.via?.length)
 			return 'up';
 
 		return (peer.online || peer.tinc != 'down') ? 'half' : 'off';

@@ -380,6 +380,17 @@ return view.extend({
 			{ placeholder: '1400', parse: numberIn(576, 9000), together: checkMtu });
 		option('advanced', form.Value, 'interface', _('Interface'), _('The overlay’s network interface.'),
 			{ placeholder: 'tinc0', parse: parseInterface });
+		option('advanced', form.Value, 'full_mesh_max', _('Full mesh'),
+			_('Members up to which all have BGP sessions with each other; in a larger mesh some reflect routes for the others. The same on all routers.'),
+			{ placeholder: '16', parse: numberIn(2, 1000) });
+
+		const reflector = leaveOut(option('advanced', form.ListValue, 'reflector', _('Route reflector'),
+			_('Whether this router may reflect routes in a larger mesh.'), { 'default': 'auto' }));
+
+		reflector.value('auto', _('Where others can reach it'));
+		reflector.value('yes', _('Before others'));
+		reflector.value('no', _('Never'));
+
 		option('advanced', form.Value, 'rollback', _('Way back'),
 			_('Seconds without the registry and any member after which changed options are taken back. 0: never.'),
 			{ placeholder: '120', parse: numberIn(0, 3600) });

@@ -225,7 +225,7 @@ function peerTable() {
 			title: _('BGP session'),
 			key: peer => (peer.bgp == 'Established') ? -1 - (peer.bgp_age ?? 0) : peer.bgp ? 0 : null,
 			fill: (td, peer) => fill(td, [
-				peer.bgp || '–',
+				peer.bgp || (peer.via?.length ? _('via %s').format(peer.via.join(', ')) : '–'),
 				(peer.bgp && sessionAge(peer)) ? _('since %s').format(sessionAge(peer)) : '',
 				peer.problem
 			])
