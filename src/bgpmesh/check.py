@@ -7,9 +7,10 @@ import json
 
 from . import address, compat, config, discovery, disk, etcd, trial, ubus
 from . import clock as system_clock
+from .bird.control import BirdError, Socket
 from .etcd import other
 from .options import CONFIG
-from .plan import BIRD_CONF
+from .plan import BIRD_CONF, BIRD_SOCKET
 from .ubus import UbusError
 
 
@@ -278,6 +279,24 @@ async def members(_):
     return text % (len(online), len(rows), len(answering), slowest)
 
 
+async def failover(options):
+    """Whether BFD watches the path to every member that there is a session with."""
+    if not options.bfd_interval:
+        return "option 'bfd_interval' is 0: what fails is noticed by BGP, after nine seconds"
+    rows = [row for row in (await _ask("peers"))["peers"] if row["bgp"] == "Established"]
+    try:
+        watched = await Socket(BIRD_SOCKET).watched()
+    except BirdError as error:
+        raise Bad(str(error), "mend the layer BIRD first")
+    unwatched = sorted([row["node"] for row in rows if row["address"] not in watched])
+    text = "BFD watches %d of %d sessions" % (len(rows) - len(unwatched), len(rows))
+    if not unwatched:
+        return text
+    # No fault of this router: a session that has just begun, or an option of the other one.
+    why = "its 'bfd_interval' is 0, its session has just begun, or UDP port 4784 is closed on its interface or ours"
+    return "%s, not that with '%s': %s" % (text, unwatched[0], why)
+
+
 LAYERS = (
     ("configuration", configuration),
     ("changes", changes),
@@ -293,4 +312,5 @@ LAYERS = (
     ("BIRD", bird),
     ("prefixes", prefixes),
     ("members", members),
+    ("failover", failover),
 )

@@ -37,6 +37,18 @@ def path(router, prefix, family):
     return None
 
 
+def test_check_says_whom_bfd_watches_and_who_has_none(lab):
+    one, two = lab.router(1), lab.router(2)
+    guarded(lab)
+    assert "ok    failover: BFD watches 3 of 3 sessions" in one.bgpmesh("check").stdout
+    two.set("bfd_interval", "0")
+    unwatched = "watches 2 of 3 sessions, not that with 'r2'"
+    lab.wait(lambda: unwatched in one.bgpmesh("check").stdout, SOON, "check to say so")
+    assert "ok    failover: option 'bfd_interval' is 0" in two.bgpmesh("check").stdout
+    assert one.bgpmesh("check").returncode == 0
+    two.set("bfd_interval", None)
+
+
 def test_no_detour_leads_to_who_is_gone(lab):
     one, three = lab.router(1), lab.router(3)
     guarded(lab)

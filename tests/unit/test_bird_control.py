@@ -160,6 +160,12 @@ def test_routes_of_every_version():
         assert down == {"n2": 0}
 
 
+def test_whom_bfd_watches_of_every_version():
+    for version in VERSIONS:
+        assert control.parse_watched(reply(version, "show-bfd-sessions", "show bfd sessions")) == {"10.0.0.2"}
+    assert control.parse_watched(read("0000 ")) == control.parse_watched(read("9001 there is no BFD")) == set()
+
+
 def test_routes_of_several_sessions():
     text = "  Routes:         9 imported, 0 filtered, 1 exported, %d preferred"
     found = read(

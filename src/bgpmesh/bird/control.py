@@ -67,6 +67,10 @@ class Socket:
         """protocol name -> number of routes imported, all channels together."""
         return parse_routes(await self.ask('show protocols all "_*"'))
 
+    async def watched(self):
+        """Addresses of the peers whose BFD session is up."""
+        return parse_watched(await self.ask("show bfd sessions"))
+
     async def sent(self):
         """protocol name -> number of announcements sent since the session is up, all channels together."""
         return parse_sent(await self.ask('show protocols all "_*"'))
@@ -201,6 +205,16 @@ def parse_protocols(reply):
             session = [texts.setdefault(text, text) for text in (state, words[4] + " " + words[5], info)]
             sessions[words[0]] = Session(*session)
     return sessions
+
+
+def parse_watched(reply):
+    """Addresses of the peers whose BFD session is up, from the reply to `show bfd sessions`: `ADDRESS IFACE Up …`."""
+    found = set()
+    for code, text in reply:
+        words = text.split(None, 3)
+        if code == 1020 and words[2:3] == ["Up"]:
+            found.add(words[0])
+    return found
 
 
 def parse_routes(reply):
