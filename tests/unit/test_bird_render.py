@@ -106,13 +106,9 @@ def test_a_session_is_the_same_whether_there_are_reflectors_or_not():
         kept = set()
         for reflectors in ((), ("alfa",), ("bravo",), ("alfa", "bravo")):
             text, block = reflecting(*reflectors, **changes)
-            template = block.split(" {")[0]
-            kept.add((template, "rr client;" in block, "allow local as 1;" in block, "passive on;" in block))
+            kept.add(("rr client;" in block, "allow local as 1;" in block, "passive on;" in block))
         assert len(kept) == 1
-        assert (template, "rr client;" in block) == (
-            "from mesh_member" if "reflector" in changes or "endpoint" in changes else "from mesh_reflector",
-            "asn" not in changes,
-        )
+        assert ("rr client;" in block) == ("asn" not in changes)
     assert text.count("next hop keep;") == 1 and "next hop self" not in text
 
 
@@ -146,7 +142,7 @@ def test_with_a_validator_what_is_invalid_for_the_peers_own_as_is_refused():
 
 def test_only_own_prefixes_are_announced():
     text = conf(options(), member("alfa", 1), prefixes("192.168.1.0/24"), [])
-    assert text.count("route ") - text.count("route_") == 1
+    assert text.count("\n\troute ") == 1
     assert "\troute 192.168.1.0/24 unreachable;\n" in text
 
 

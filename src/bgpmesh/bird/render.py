@@ -8,7 +8,6 @@ reflectors pass on all, with its next hop, and it is taken only with the next ho
 
 from .. import address, compat, records
 from .. import secret as network_secret
-from ..reflectors import may_reflect
 from ..tinc import graph
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
@@ -111,6 +110,9 @@ template bgp mesh_member {{
 	keepalive time 3;
 	startup hold time 20;
 	{bfd}
+	# What peers have said is kept: a filter that changes needs no word with them, and BIRD 3.1.7 ends when a path fails
+	# amid a refresh.
+	enable route refresh off;
 	# The routes of a peer that is not heard any more are kept, and come last, until it is back or gone (RFC 9494).
 	graceful restart on;
 	graceful restart time 0;
@@ -126,6 +128,7 @@ template bgp mesh_member {{
 _CHANNEL = """\
 	ipv{family} {{
 		import none;
+		import table on;
 		{keep}
 		export {export};
 		{hop}
@@ -133,20 +136,6 @@ _CHANNEL = """\
 	}};"""
 
 _EXPORT = 'where proto = "own%d"'
-
-# Who may become a reflector is taken for one from the start: another table would restart the session. It is what saves
-# asking the reflectors for everything again whenever a member joins.
-_REFLECTOR = """\
-# option 'reflector' of the peers: those that may reflect routes some day.
-template bgp mesh_reflector from mesh_member {{
-{channels}
-}}
-"""
-
-_ALL = """\
-	ipv{family} {{
-		import table on;
-	}};"""
 
 # A prefix comes with the next hop of the member whose record announces it, or not at all.
 _REFLECTED = """\
@@ -230,7 +219,7 @@ authentication ao;  # from option 'secret'
 	};"""
 
 _SESSION = """\
-protocol bgp {name} from {kind} {{
+protocol bgp {name} from mesh_member {{
 	neighbor {ip} as {asn};
 	{client}
 	{passive}
@@ -273,8 +262,7 @@ def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=
     if config.rpki:
         host, port = config.rpki
         yield "\n" + _fill(_VALIDATOR, host=host if _is_address(host) else '"%s"' % host, port=port)
-        # Both: what is looked at again when the validator says something new, and what is shown.
-        keep = "import table on;\n\t\timport keep filtered on;"
+        keep = "import keep filtered on;"  # for what is refused to be shown
     for family in sorted(hops):
         routes = ["\troute %s unreachable;" % prefix for prefix in announced if prefix.family == family]
         exported = "(" + _BRIDGED % family + ")" if config.secret_old else "source = RTS_BGP"
@@ -304,9 +292,6 @@ def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=
     )
     peers = sorted(peers, key=lambda peer: peer.member.node)
     ours = [peer for peer in peers if sessions is None or peer.member.node in sessions]
-    if any([may_reflect(peer.member) for peer in ours]):
-        channels = [_fill(_ALL, family=family) for family in sorted(hops)]
-        yield "\n" + _fill(_REFLECTOR, channels="\n".join(channels))
     if any([node in sessions for node in reflecting]):
         for family in sorted(hops):
             yield "\n" + _fill(_REFLECTED, family=family, members="\n".join(_owners(config, peers, family)))
@@ -378,7 +363,6 @@ def _session(config, me, peer, families, passed_on, drained, reflecting):
     return _fill(
         _SESSION,
         name=protocol_name(member.node),
-        kind="mesh_reflector" if may_reflect(member) else "mesh_member",
         ip=member.ip,
         asn=member.asn,
         client=client,
