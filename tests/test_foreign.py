@@ -71,3 +71,18 @@ def test_unit_file_passes_on_another_architecture(micropython, modules, arch, na
     )
     assert re.search(r"^[1-9]\d* passed", run.stdout, re.M), run.stdout
     assert set(re.findall(r"^FAILED ([\w.]+)", run.stdout, re.M)) <= NOT_BY_QEMU, run.stdout
+
+
+@pytest.mark.parametrize("arch", ASKED or ["i386"])
+def test_commands_have_room_on_the_stack(micropython, modules, arch, tmp_path):
+    # The least is on i386. What is imported the deepest are the owner's commands, and the agent.
+    commands = [["-m", "bgpmesh", *words] for words in (["secret"], ["keygen", "-s", tmp_path / "key"], ["etcd-role"])]
+    for words in [*commands, ["-c", "from bgpmesh import cli; cli.load(); import bgpmesh.agent, bgpmesh.exporter"]]:
+        run = subprocess.run(
+            [*micropython(arch), *words],
+            env=dict(os.environ, MICROPYPATH=f"{modules}:.frozen"),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert run.returncode == 0, run.stderr

@@ -10,9 +10,12 @@ import gc
 import os
 import sys
 
+from bgpmesh import cli
+
 
 def main(names):
     """The exit status of running the test files of these names."""
+    cli.load()  # as a command does: or a test's imports add to those within each other
     folder = __file__.rpartition("/")[0] or "."
     if not names:
         names = [name for name in os.listdir(folder) if name.startswith("test_") and name.endswith(".py")]
