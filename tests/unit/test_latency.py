@@ -96,7 +96,8 @@ def test_one_that_does_not_answer_is_asked_again_soon_and_then_ever_less_often()
         if net.asked:
             when.append(second)
     gaps = [later - earlier for earlier, later in zip(when, when[1:])]
-    assert gaps[:5] in ([5, 10, 20, 40, 60], [6, 11, 21, 41, 61]), gaps
+    # The clock goes on while it is looked, on a slow machine by some of a second.
+    assert all([0 <= gap - wanted <= 1 for gap, wanted in zip(gaps, (5, 10, 20, 40, 60))]), gaps
     net.answers = {"bravo": 1.5}
     assert net.look(found, {"bravo": "10.0.0.2"}, 300) == {"bravo": 1.5}
     net.answers = {}
