@@ -25,7 +25,7 @@ def key(text, version, own):
 def note(path, name, found):
     """Remembers, in the file at `path`, the key() of a host file that is about to go. Raises OSError."""
     if found:
-        text = "%s%s %s\n" % (disk.read_or_none(path) or "", name, found)
+        text = "%s%s %s\n" % (disk.read_or_none(path) or "", _mark(name), found)
         if len(text) > _MOST:
             text = text[text.find("\n", len(text) - _MOST) + 1 :]
         disk.write(path, text, 0o600)
@@ -33,6 +33,11 @@ def note(path, name, found):
 
 def recall(path, name):
     """What was noted last under the name; "" where nothing was."""
-    text = "\n" + (disk.read_or_none(path) or "")
-    at = text.rfind("\n%s " % name)
+    text = disk.read_or_none(path) or ""
+    at = text.rfind(_mark(name) + " ")
     return text[at:].split()[1] if at >= 0 else ""
+
+
+def _mark(name):
+    # Who has left the mesh, or was never let in, is named in no file.
+    return compat.sha256(name.encode())[:16]
