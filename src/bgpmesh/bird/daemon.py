@@ -37,7 +37,8 @@ class Bird:
         takes the place when BIRD runs on it. Raises OSError, UbusError, control.BirdError.
         """
         instance = await self._procd.instance(SERVICE, "bird")
-        if disk.digest(BIRD_CONF) != plan.bird.digest or self._doubted:
+        # An agent that ended while it tried another one has left that: BIRD may have taken it.
+        if self._doubted or compat.exists(_NEW) or disk.digest(BIRD_CONF) != plan.bird.digest:
             self.config = "pending"
             disk.make_folder(RUN, 0o755)
             disk.write_pieces(_NEW, plan.bird.pieces(), 0o600)
