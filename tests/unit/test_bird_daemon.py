@@ -117,6 +117,17 @@ def test_what_bird_refuses_never_takes_the_place_of_what_it_accepted(router):
     assert router.refused("two", BirdError("no answer")) == ["check"]
     assert disk.read(router.conf) == "one" and router.bird.config == "pending"
     assert router.apply("three") == ["check", "configure ", "set"] and router.bird.config == "in force"
+    assert os.listdir(router.folder) == ["bird.conf"]
+
+
+@given(Router)
+def test_what_an_agent_was_trying_when_it_ended_is_neither_left_nor_in_force(router):
+    router.apply("one", "b")
+    router.refused("two", BirdError("no answer"))
+    assert sorted(os.listdir(router.folder)) == ["bird.conf", "bird.conf.new"]
+    router.start()
+    assert router.apply("one", "b") == ["check", "configure _b", "set"]
+    assert os.listdir(router.folder) == ["bird.conf"] and router.apply("one", "b") == ["set"]
 
 
 @given(Router)
