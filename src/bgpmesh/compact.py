@@ -12,6 +12,8 @@ from .records import Member
 
 _HEAD = ">IIQHHBBB"  # ip, router_id, serial, the endpoint's port, prefixes, and the sizes of ip6, host and ed25519
 _PEM = ("RSA PUBLIC KEY", "PUBLIC KEY")
+# What tinc's keys of 2048 bits have around the modulus (RFC 8017, RSAPublicKey), and their exponent, 65537.
+_DER = b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00", b"\x02\x03\x01\x00\x01"
 _COMMON = ("asn", "version", "secrets", "signed", "ao", "full_mesh_max", "reflector", "generation")
 _KINDS = 64  # of what members have in common that are remembered
 
@@ -28,6 +30,11 @@ class Compact(Member):
         self.created = created
         self._data = data
         self._common = common
+
+    @property
+    def folder(self):
+        """What comes before its name in the record's key."""
+        return self._common[-1]
 
     def marks(self):
         """[(kind, number)] of what no other member may have as well: equal numbers are to be looked at closer."""
@@ -47,20 +54,19 @@ class Compact(Member):
                 found.append((2, _rsa_mark(_pack_key(self.next.key))))
         return found
 
-    def spans(self):
-        """Its prefixes as numbers that are sorted alike: [those of IPv4], [those of IPv6]; see span()."""
+    def spans(self, family):
+        """Its prefixes of a family, as span() has them."""
         data, head = self._data, struct.unpack_from(_HEAD, self._data)
         at = _START + head[5] + head[6] + head[7]
-        four, six = [], []
+        found = []
         for _ in range(head[4]):
             length = data[at]
-            if length < 64:
-                four.append(struct.unpack_from(">I", data, at + 1)[0] << 8 | length)
-                at += 5
-            else:
-                six.append(int.from_bytes(data[at + 1 : at + 17], "big") << 8 | length - 64)
-                at += 17
-        return four, six
+            size = 5 if length < 64 else 17
+            if family == (4 if length < 64 else 6):
+                number = int.from_bytes(data[at + 1 : at + size], "big")
+                found.append(number << 8 | (length if family == 4 else length - 64))
+            at += size
+        return found
 
     def __getattr__(self, name):
         if name in _COMMON:
@@ -71,12 +77,12 @@ class Compact(Member):
         return _MAKERS[name](self._data, struct.unpack_from(_HEAD, self._data))
 
 
-def pack(member):
-    """The same Member as a Compact, which it may be already."""
+def pack(member, folder=""):
+    """The same Member as a Compact, which it may be already. folder: what comes before its name in the record's key."""
     if isinstance(member, Compact):
         return member
     values = tuple([getattr(member, name) for name in _COMMON])
-    values = values[:2] + (tuple(values[2]),) + values[3:]
+    values = values[:2] + (tuple(values[2]),) + values[3:] + (folder,)
     if len(_common) >= _KINDS:
         _common.clear()
     host, port = member.endpoint or ("", 0)
@@ -103,7 +109,10 @@ def span(prefix):
 
 
 def _pack_key(text):
-    """A digit for its kind and the key itself, or "t" and the text where that does not come back as it was."""
+    """A digit for its kind and the key itself, or "t" and the text where that does not come back as it was.
+
+    Of the most usual ones, "m" and the modulus.
+    """
     if not text:
         return b""
     lines = text.split("\n")
@@ -113,6 +122,9 @@ def _pack_key(text):
                 data = b"%d" % place + binascii.a2b_base64("".join(lines[1:-1]))
             except ValueError:
                 break
+            usual = data[:1] == b"0" and len(data) == 271 and data[1:10] == _DER[0] and data[-5:] == _DER[1]
+            if usual:
+                data = b"m" + data[10:-5]
             if _unpack_key(data) == text:
                 return data
     return b"t" + text.encode()
@@ -124,6 +136,8 @@ def _unpack_key(data):
     kind, data = data[:1], data[1:]
     if kind == b"t":
         return data.decode()
+    if kind == b"m":
+        kind, data = b"0", _DER[0] + data + _DER[1]
     kind = _PEM[int(kind)]
     lines = ["-----BEGIN %s-----" % kind]
     # 48 bytes are a line.

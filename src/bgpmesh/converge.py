@@ -241,6 +241,8 @@ class Convergence:
             [lately.names() for lately in self._lately],
         )
         before = self.plan
+        if before and before.tinc == plan.tinc:
+            plan.tinc = before.tinc  # which holds on to nothing new
         self.plan = plan
         self._planned_for = member
         self._problems.replace("plan", plan.problems)
@@ -424,7 +426,7 @@ class Convergence:
         """
         interface = self.membership.config.interface
         try:
-            if self._neighbours.apply(interface, self.plan.neighbours):
+            if self._neighbours.apply(interface, self.plan.seats):
                 self._raised_at = compat.monotonic()
             if compat.monotonic() - self._raised_at < _RENEW:
                 await self.bird.renew_routes()

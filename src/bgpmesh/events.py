@@ -16,44 +16,53 @@ class Events:
         self._bus = bus
         self._told = {}  # node -> (online, state of the session or None)
         self._kinds = {}  # what is told of many is there once
-        self._queue = []  # (name, data) that are still to be sent
+        self._seen = None  # what tell() was given last
+        self._queue = []  # the nodes of which something is still to be sent
 
     def tell(self, nodes, online, sessions):
         """nodes: those that take part; online: the names of those alive; sessions: node -> bird Session."""
+        self._seen = nodes, online, sessions
         changed = [node for node in self._told if node not in nodes]
-        for node in nodes:
-            session = sessions.get(node)
-            if self._told.get(node) != (node in online, session.state if session else None):
-                changed.append(node)
-        for node in sorted(changed):
-            if node not in nodes:
-                self._send("peer", node, "change", "left")
-                del self._told[node]
-                continue
-            session = sessions.get(node)
-            now = (node in online, session.state if session else None)
-            before = self._told.get(node)
-            self._told[node] = self._kinds.setdefault(now, now)
-            if not before:
-                self._send("peer", node, "change", "joined")
-            elif before[0] != now[0]:
-                self._send("peer", node, "change", "online" if now[0] else "offline")
-            if now[1] and (not before or before[1] != now[1]):
-                self._send("session", node, "state", now[1])
-
-    def _send(self, kind, node, name, value):
-        self.counts[(kind, value)] = self.counts.get((kind, value), 0) + 1
-        self._queue.append(("bgpmesh." + kind, {"node": node, name: value}))
-        if len(self._queue) == 1:
+        changed += [node for node in nodes if self._told.get(node) != self._state(node)]
+        if changed and self._queue:
+            changed = set(changed) - set(self._queue)
+        if changed and not self._queue:
             asyncio.create_task(self._drain())
+        self._queue += sorted(changed)
+
+    def _state(self, node):
+        """What is seen of a node now; None where it takes no part."""
+        nodes, online, sessions = self._seen
+        if node not in nodes:
+            return None
+        session = sessions.get(node)
+        return node in online, session.state if session else None
+
+    def _news(self, node):
+        """[(kind, name, value)] of what has changed for a node since that was told."""
+        before, now = self._told.get(node), self._state(node)
+        if not now:
+            return [("peer", "change", "left")] if self._told.pop(node, None) else []
+        self._told[node] = self._kinds.setdefault(now, now)
+        news = []
+        if not before:
+            news.append(("peer", "change", "joined"))
+        elif before[0] != now[0]:
+            news.append(("peer", "change", "online" if now[0] else "offline"))
+        if now[1] and (not before or before[1] != now[1]):
+            news.append(("session", "state", now[1]))
+        return news
 
     async def _drain(self):
-        # One after the other: a task for each would take more memory than all the rest of a large mesh.
-        try:
-            while self._queue:
-                await self._bus.send_event(*self._queue[0])
-                self._queue.pop(0)
-        except UbusError:
-            pass  # who listens through ubus has lost more than these when ubusd is away
-        finally:
-            self._queue = []
+        # One after the other, made when it is its turn: those of a large mesh would take more memory than all the rest.
+        lost = False
+        while self._queue:
+            node = self._queue[0]
+            for kind, name, value in self._news(node):
+                self.counts[(kind, value)] = self.counts.get((kind, value), 0) + 1
+                try:
+                    if not lost:
+                        await self._bus.send_event("bgpmesh." + kind, {"node": node, name: value})
+                except UbusError:
+                    lost = True  # who listens through ubus has lost more than these when ubusd is away
+            self._queue.pop(0)

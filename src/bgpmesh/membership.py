@@ -43,7 +43,6 @@ class Membership:
         self._held = Held(GRACE if config.secret or config.trust == "signed" else 0)
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
-        self.entries = {}  # node -> Entry of who is a member, or wants to be
         self._users = None, None, None  # (others, an address, senior of those who have it)
         self._released_at = None  # the registry's revision at which no claim was one too many
         self._sure = False  # whether our record in the registry is seen to be the latest that we signed
@@ -299,10 +298,15 @@ class Membership:
             own = self.own()
             if self.me and own:
                 self.me.created = own.created
-        self.entries = {node: entries[node] for node in entries if any(self._decoded[node][1:3])}
-        for node in held:
-            self.entries.setdefault(node, held[node].entry)
         return changed
+
+    @property
+    def entries(self):
+        """node -> Entry of who is a member, or wants to be."""
+        entries = {node: decoded[0] for node, decoded in self._decoded.items() if any(decoded[1:3])}
+        for node, holding in self._held.holdings.items():
+            entries.setdefault(node, holding.entry)
+        return entries
 
     def _follow(self, node, before, wiped):
         """Sees to who is held on to after the record of a node changed. before: what it was decoded to, or None."""
@@ -347,8 +351,8 @@ class Membership:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
             if self.trust and member.next and node != self.config.node and not self.trust.approves_next(member):
                 member.next = None  # until they are approved, it is met with those it has
-            member = compact.pack(member)
-            entry.slim(member, self._folder)
+            member = compact.pack(member, self._folder)
+            entry.slim(member)
             if self.trust:
                 self.trust.check(member)
             self._check_serial(node, member.serial)

@@ -22,10 +22,10 @@ class Neighbours:
 
     def __init__(self):
         self._index = None
-        self._made = {}  # node -> Member whose addresses have entries
+        self._made = {}  # node -> Seat of the member whose addresses have entries
 
     def apply(self, interface, wanted):
-        """Makes the entries of the members `wanted`: node -> Member. Those made before and not wanted go.
+        """Makes the entries of the members `wanted`: node -> Seat. Those made before and not wanted go.
 
         Does nothing while the interface is not up, for the kernel forgets them when it gets its own
         address; makes all anew for a new interface of that name. True where it is one. Raises OSError.
@@ -59,8 +59,11 @@ class Neighbours:
         return fresh
 
 
-def _entries(member):
-    """[(address, hardware address)] of a Member."""
+def _entries(seat):
+    """[(address, hardware address)] of a Seat's member; of another make it has one of its own making."""
+    member = seat.member
+    if not member.version:
+        return []
     hardware = hardware_address(member.node)
     return [(ip, hardware) for ip in (member.ip, member.ip6) if ip]
 

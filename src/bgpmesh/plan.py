@@ -19,8 +19,7 @@ class Plan:
     node: this router's name. port: tincd's. tinc: the files of tincd's folder, tinc.render.Files. bird:
     bird.conf as a Text. services: procd service -> its instances, as `ubus call service set` takes them. seats: node ->
     Seat of the members that take part, this router left out. share: names of those whose tunnel this router has
-    to dial; dialled: these, and those it holds on to. neighbours: node -> Member of those that
-    set their hardware address as this router does. announced: the prefixes that this router announces. problems:
+    to dial; dialled: these, and those it holds on to. announced: the prefixes that this router announces. problems:
     what kept things out of the plan. drained: whether the peers are told to use this router last. reflectors: names of
     the route reflectors, none where every pair has a session; peers: set of the names of those that this router has
     a BGP session with; sessions: these, and those it holds on to. names: name in
@@ -38,7 +37,6 @@ class Plan:
         seats,
         share,
         dialled,
-        neighbours,
         announced,
         problems,
         drained,
@@ -60,7 +58,6 @@ class Plan:
         self.seats = seats
         self.share = share
         self.dialled = dialled
-        self.neighbours = neighbours
         self.announced = announced
         self.problems = problems
         self.drained = drained
@@ -131,7 +128,6 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
         seats,
         share,
         dialled,
-        _neighbours(others),
         announced,
         problems,
         drained,
@@ -139,11 +135,6 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
         wanted,
         sessions,
     )
-
-
-def _neighbours(members):
-    # A member of another make has a hardware address of its own making.
-    return {member.node: member for member in members if member.version}
 
 
 def local_prefixes(config, found):

@@ -74,6 +74,15 @@ class Member:
         self.next = None
 
     @property
+    def member(self):
+        """Itself: as a roster.Seat."""
+        return self
+
+    def same(self, other):
+        """As of a roster.Seat."""
+        return self is other
+
+    @property
     def tinc(self):
         """The name of its tincd."""
         return tinc_name(self.node, self.generation)
@@ -116,23 +125,17 @@ class Entry:
         self.created = created
         self.modified = modified
         self.verdict = None  # (Entry, Member or None, Problem or None, whose) of who has decoded it
-        self._text = text  # or (Member, what comes before its name in the key) that it can be made from
+        self._text = text  # or the compact.Compact that it can be made from
 
     @property
     def text(self):
         """As stored; None where it is no UTF-8 or longer than MAX_LENGTH."""
-        if isinstance(self._text, tuple):
-            member, folder = self._text
-            return encode(member, folder + member.node, member.signed)
-        return self._text
+        return encode_again(self._text) if isinstance(self._text, Member) else self._text
 
-    def slim(self, member, folder):
-        """Lets go of the text where its Member gives the same: of a large mesh it is half of the memory.
-
-        folder: what comes before the name in the record's key.
-        """
-        if isinstance(self._text, str) and self._text == encode(member, folder + member.node, member.signed):
-            self._text = member, folder
+    def slim(self, member):
+        """Lets go of the text where its Member, a Compact, gives the same: of a large mesh it is most of the memory."""
+        if isinstance(self._text, str) and self._text == encode_again(member):
+            self._text = member
 
     def forget(self):
         """Lets go of the text: it is none that counts, and may be long."""
@@ -174,6 +177,11 @@ def encode(member, key=None, secret=None):
     if len(member.secrets) > 1:
         text += ',"secrets":' + json.dumps(member.secrets)
     return _signed(text + "}", key, secret)
+
+
+def encode_again(member):
+    """The record that a compact.Compact was made of, if it was one of these."""
+    return encode(member, member.folder + member.node, member.signed)
 
 
 def farewell(serial, key, secret=None):

@@ -9,20 +9,18 @@ from .model import Problem
 
 
 class Seat:
-    """A member that takes part. member: its Member; prefixes: those accepted from it, sorted."""
+    """A member that takes part. member: its Member; prefixes: those accepted from it, sorted.
 
-    def __init__(self, member, accepted=None):
+    A Member of which all are accepted is a Seat by itself.
+    """
+
+    def __init__(self, member, prefixes):
         self.member = member
-        self._accepted = accepted  # None: all
-
-    @property
-    def prefixes(self):
-        """Those accepted."""
-        return self.member.prefixes if self._accepted is None else self._accepted
+        self.prefixes = prefixes
 
     def same(self, other):
         """Whether another Seat is seen to be the same at a glance."""
-        return self.member is other.member and self._accepted == other._accepted
+        return isinstance(other, Seat) and self.member is other.member and self.prefixes == other.prefixes
 
 
 def seat(members, claims, reserved):
@@ -33,51 +31,67 @@ def seat(members, claims, reserved):
     """
     problems = []
     taking_part = []
-    holders = ({}, {}, {}, {})
-    for _, _, member in sorted([(member.created, member.node, member) for member in members]):
+    members = _by_seniority(members)
+    suspects = _suspects(members)
+    holders = {}
+    for member in members:
         owner = claims.get(member.ip, member.node)
+        clash = None
         if owner != member.node:
             clash = "address %s belongs to '%s'" % (member.ip, owner)
-        else:
+        elif suspects and any([mark in suspects for mark in _marks(member)]):
             clash = _clash(member, holders)
         if clash:
             text = "member '%s' is left out: its %s; set another one on it" % (member.node, clash)
             problems.append(Problem("member_conflict", member.node, text))
         else:
             taking_part.append(member)
-    holders = None  # it is large
     accepted = _share_out(taking_part, reserved, problems)
-    return {member.node: Seat(member, accepted.get(member.node)) for member in taking_part}, problems
+    seats = {member.node: member for member in taking_part}
+    for node in accepted:
+        seats[node] = Seat(seats[node], accepted[node])
+    return seats, problems
+
+
+def _by_seniority(members):
+    """Sorted by `created`, then by name; without anything made for each of them."""
+    members = sorted(members, key=lambda member: member.node)
+    order = sorted([member.created << 20 | place for place, member in enumerate(members)])
+    return [members[number & 0xFFFFF] for number in order]
+
+
+def _marks(member):
+    return compact.pack(member).marks() + [(3, name) for name in member.names()]
+
+
+def _suspects(members):
+    """Marks that more than one member has: whose are none of these has all to itself, and that are most."""
+    found = ([], [], [], [])
+    rotated = any([member.generation or member.next for member in members])
+    for member in members:
+        for kind, mark in _marks(member) if rotated else compact.pack(member).marks():
+            found[kind].append(mark)
+    suspects = set()
+    for kind, marks in enumerate(found):
+        marks.sort()
+        for place in range(1, len(marks)):
+            if marks[place] == marks[place - 1]:
+                suspects.add((kind, marks[place]))
+    return suspects
 
 
 def _clash(member, holders):
-    """What of a member an earlier one has; None where it has all to itself, and is entered into `holders`.
-
-    holders: for addresses, router ids, keys and names in tinc: number or name -> Member, or a tuple of several.
-    """
-    marks = compact.pack(member).marks() + [(3, name) for name in member.names()]
-    rivals = []
-    for kind, number in marks:
-        known = holders[kind].get(number, ())
-        rivals += known if isinstance(known, tuple) else (known,)
-    if rivals:
-        for kind, value in _owned(member):
-            for rival in rivals:
-                if (kind, value) in _owned(rival):
-                    return "%s%s belongs to '%s'" % (kind, "" if kind == "key" else " " + value, rival.node)
-    for kind, number in marks:
-        known = holders[kind].get(number)
-        if known:
-            known = (known if isinstance(known, tuple) else (known,)) + (member,)
-        holders[kind][number] = known or member
-    return None
-
-
-def _owned(member):
+    """What of a member an earlier one has; None where it has all to itself, and is entered into `holders`."""
     owned = [("address", member.ip), ("address", member.ip6), ("router_id", member.router_id)]
     for name, rsa, ed25519 in member.identities():
         owned += [("key", ed25519), ("key", rsa), ("name in tinc", name)]
-    return [thing for thing in owned if thing[1]]
+    for thing in owned:
+        if thing[1] and thing in holders:
+            value = "" if thing[0] == "key" else " " + thing[1]
+            return "%s%s belongs to '%s'" % (thing[0], value, holders[thing])
+    for thing in owned:
+        holders[thing] = member.node
+    return None
 
 
 def _share_out(members, reserved, problems):
@@ -120,18 +134,14 @@ def _share_out(members, reserved, problems):
 
 def _contested(members, reserved):
     """(family, span) of the prefixes that overlap another one: few, and nothing is made of all others."""
-    spans = {4: [], 6: []}
-    for prefix, _ in reserved:
-        spans[prefix.family].append(compact.span(prefix))
-    for member in members:
-        four, six = compact.pack(member).spans()
-        spans[4] += four
-        spans[6] += six
     found = set()
     for family, bits in ((4, 32), (6, 128)):
-        spans[family].sort()
+        spans = [compact.span(prefix) for prefix, _ in reserved if prefix.family == family]
+        for member in members:
+            spans += compact.pack(member).spans(family)
+        spans.sort()
         enclosing = []
-        for span in spans[family]:
+        for span in spans:
             while enclosing and (enclosing[-1] ^ span) >> 8 + bits - (enclosing[-1] & 255):
                 enclosing.pop()
             if enclosing:

@@ -43,13 +43,13 @@ class Router:
         return "3.1.7"
 
     async def sessions(self):
-        return self.shown
+        return {name[1:]: session for name, session in self.shown.items()}
 
     async def check(self, path):
         self._take("check", path)
 
     async def configure(self, path, expected):
-        self._take("configure " + " ".join(sorted(expected)), path)
+        self._take("configure " + " ".join(["_" + node for node in sorted(expected)]), path)
 
     async def parse(self, path):
         self._take("parse", path)
@@ -75,7 +75,7 @@ class Router:
         """The orders that applying this configuration gives."""
         self.order = []
         seats = {node: None for node in nodes}
-        plan = Thing(bird=Text(lambda: iter([text])), sessions=seats, services={daemon.SERVICE: {}})
+        plan = Thing(bird=Text(lambda: iter([text])), sessions=seats, names={}, services={daemon.SERVICE: {}})
         self.on_disk(lambda: run(self.bird.apply(plan)))
         return self.order
 
@@ -90,7 +90,7 @@ class Router:
         return self.order
 
     def look(self, *nodes):
-        run(self.bird.verify(Thing(sessions={node: None for node in nodes}), None))
+        run(self.bird.verify(Thing(sessions={node: None for node in nodes}, names={}), None))
 
 
 @given(Router)

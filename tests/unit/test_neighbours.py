@@ -97,6 +97,11 @@ def test_a_record_that_is_another_with_the_same_addresses_touches_no_entry():
     assert kernel.apply(table, {"r2": BRAVO, "r3": member("r3", 3, ip6="fd00::3", serial=2)}) == []
 
 
+def test_a_member_of_another_make_is_left_to_arp():
+    kernel, table = Kernel(), Neighbours()
+    assert kernel.apply(table, {"r2": member("r2", 2, version=""), "r3": CAROL})[0][1] == "10.0.0.3"
+
+
 def test_nothing_is_made_without_an_interface_that_is_up():
     kernel, table = Kernel(), Neighbours()
     kernel.up = False

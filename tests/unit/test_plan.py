@@ -26,7 +26,7 @@ def made(others, me=None, config=None, claims=None, online=None, underlay=None, 
 def everything(found):
     """All of a Plan that is written or run."""
     daemons = found.tinc, found.bird.digest, found.services
-    return daemons, sorted(found.seats), found.share, found.dialled, sorted(found.neighbours)
+    return daemons, sorted(found.seats), found.share, found.dialled
 
 
 def test_the_same_members_make_the_same_plan_in_whatever_order_they_come():
@@ -43,7 +43,6 @@ def test_a_member_left_out_is_in_no_file():
     assert "hosts/dora" not in found.tinc and "hosts/emil" not in found.tinc
     assert "dora" not in bird(found) and "emil" not in bird(found)
     assert "dora" not in found.dialled
-    assert sorted(found.neighbours) == ["bravo", "carol"]
     subjects = [(problem.code, problem.subject) for problem in found.problems]
     assert sorted(subjects) == [
         ("member_conflict", "dora"),
@@ -61,7 +60,7 @@ def test_what_is_announced_is_what_the_others_accept():
 
 def test_a_router_that_is_left_out_itself_stays_by_itself():
     found = planned("outcast")
-    assert (found.seats, found.announced, found.dialled, found.neighbours) == ({}, [], [], {})
+    assert (found.seats, found.announced, found.dialled) == ({}, [], [])
     assert sorted(found.tinc) == ["hosts/alfa", "tinc-down", "tinc-up", "tinc.conf"]
     assert "protocol bgp" not in bird(found)
     assert [problem.subject for problem in found.problems] == ["alfa"]
@@ -107,12 +106,7 @@ def test_no_prefix_covers_an_endpoint_or_where_a_tunnel_comes_from():
 
 def test_a_router_that_is_alone():
     found = planned("alone")
-    assert (found.seats, found.share, found.announced, found.neighbours, found.problems) == ({}, [], [], {}, [])
-
-
-def test_neighbours_are_the_members_of_this_make():
-    assert sorted(planned("everything").neighbours) == sorted(["N" * 63, "_", "bravo", "carol"])
-    assert sorted(planned("earlier").neighbours) == ["carol"]
+    assert (found.seats, found.share, found.announced, found.problems) == ({}, [], [], [])
 
 
 def test_a_drained_router_is_the_same_but_for_what_bird_says():

@@ -2,7 +2,7 @@ import json
 
 from example import ED25519, OTHER_SECRET, RSA, SECRET, member, options, prefixes, reason
 
-from bgpmesh import compat, records, secret
+from bgpmesh import compact, compat, records, secret
 
 KEY = "/peers/bravo"
 FOLDER = "/peers/"
@@ -538,7 +538,7 @@ def test_reason_is_a_value_error():
 def test_an_entry_lets_go_of_a_text_that_its_member_gives():
     text = records.encode(member("bravo", 2), KEY, SECRET)
     entry = records.Entry(text, 3, 4)
-    entry.slim(decoded(text, SIGNED), FOLDER)
+    entry.slim(compact.pack(decoded(text, SIGNED), FOLDER))
     assert not isinstance(entry._text, str) and entry.text == text
     assert (entry.created, entry.modified) == (3, 4)
 
@@ -546,8 +546,8 @@ def test_an_entry_lets_go_of_a_text_that_its_member_gives():
 def test_an_entry_keeps_a_text_that_another_wrote():
     for text in (record(), records.encode(member("bravo", 2))[:-1] + ',"later":1}'):
         entry = records.Entry(text, 3, 4)
-        entry.slim(decoded(text), FOLDER)
+        entry.slim(compact.pack(decoded(text), FOLDER))
         assert entry._text == entry.text == text
     entry = records.Entry(None, 3, 4)
-    entry.slim(member("bravo", 2), FOLDER)
+    entry.slim(compact.pack(member("bravo", 2), FOLDER))
     assert entry.text is None

@@ -51,6 +51,13 @@ def planned(names, dialled=(), **attributes):
     return Thing(node="alfa", tinc_name="alfa", names=names, seats=seats, dialled=dialled, **attributes)
 
 
+class Files(dict):
+    """What a Plan has of tinc's files."""
+
+    def unlike(self, other):
+        return [name for name in sorted(self) if self[name] != other.get(name)]
+
+
 class Router:
     """A Tincd whose files are in a folder of their own, and which of its orders reached procd and tincd."""
 
@@ -68,7 +75,7 @@ class Router:
         self.tincd = daemon.Tincd(self.procd, self.version, lambda text: None)
         self.tincd._control = self
 
-    async def nodes(self):
+    async def nodes(self, _):
         return self.seen
 
     async def reload(self):
@@ -100,7 +107,7 @@ class Router:
         self.procd.order = []
         tinc = {name.replace("hosts_", "hosts/").replace("_conf", ".conf"): (files[name], 0o600) for name in files}
         services = {daemon.SERVICE: {"tincd": {"env": {"BGPMESH": env}}}}
-        plan = planned({}, tinc=tinc, services=services, port=self.port)
+        plan = planned({}, tinc=Files(tinc), services=services, port=self.port)
         self.on_disk(lambda: run(self.tincd.apply(plan)))
         return self.procd.order
 

@@ -29,15 +29,29 @@ class Session:
 
     def __init__(self, state, since, info):
         self.state = state
-        self.since = since
         self.info = info
+        # A number takes no memory of its own, and few sessions have the same.
+        digits = since.replace("-", "").replace(" ", "").replace(":", "")
+        self._since = int(digits) if len(since) == 19 and len(digits) == 14 and digits.isdigit() else since
+
+    @property
+    def since(self):
+        """As given."""
+        if not isinstance(self._since, int):
+            return self._since
+        text = "%014d" % self._since
+        return "%s-%s-%s %s:%s:%s" % (text[:4], text[4:6], text[6:8], text[8:10], text[10:12], text[12:])
 
 
 class Socket:
-    """BIRD's control socket at `path`. One conversation at a time."""
+    """BIRD's control socket at `path`. One conversation at a time.
 
-    def __init__(self, path):
+    rename: gives what a BGP protocol is called here, for its name.
+    """
+
+    def __init__(self, path, rename=str):
         self._path = path
+        self._rename = rename
         self._lock = asyncio.Lock()
         self._seen = None  # digest of the reply that _sessions was made from
         self._sessions = {}
@@ -51,15 +65,19 @@ class Socket:
         return (await self.ask("show status"))[0][1].split(" ")[-1]
 
     async def sessions(self):
-        """protocol name -> Session, of all BGP protocols. The same dict again while nothing changed."""
-        return await self._ask("show protocols", self._take_sessions)
+        """name -> Session, of all BGP protocols. The same dict again while nothing changed."""
+        return await self._ask("show protocols", self._take_sessions, False)
 
-    def _take_sessions(self, data):
+    def _take_sessions(self, pieces):
         # Most looks find what the last one found, and taking it apart is what costs.
-        digest = hashlib.sha256(data).digest()
+        total = hashlib.sha256()
+        for piece in pieces:
+            total.update(piece)
+        digest = total.digest()
         if digest != self._seen:
+            self._seen = None
             self._sessions = {}  # before the new ones take as much room
-            self._sessions = parse_protocols(reply_lines(data))
+            self._sessions = parse_protocols(reply_lines(pieces), self._rename)
             self._seen = digest
         return self._sessions
 
@@ -86,7 +104,7 @@ class Socket:
     async def configure(self, path, expected):
         """Takes the configuration file at `path`, and keeps it only when it gives what is expected.
 
-        expected: the names of the BGP protocols that must be there, and no others. BIRD goes back by
+        expected: the names, as of sessions(), of the BGP protocols that must be there, and no others. BIRD goes back by
         itself after UNDO_AFTER seconds otherwise. Raises ConfigError, BirdError.
         """
         await self._settle()
@@ -110,11 +128,12 @@ class Socket:
                 raise BirdError("BIRD is still busy with a reconfiguration after %d s" % TIMEOUT)
             await asyncio.sleep(0.05)
 
-    async def _ask(self, command, take):
-        """take(bytes of the reply to the command)."""
+    async def _ask(self, command, take, joined=True):
+        """take(bytes of the reply to the command), or of the pieces that it came in, of whole lines."""
         async with self._lock:
             try:
-                return take(await asyncio.wait_for(self._exchange(command), TIMEOUT))
+                pieces = await asyncio.wait_for(self._exchange(command), TIMEOUT)
+                return take(b"".join(pieces) if joined else pieces)
             except asyncio.TimeoutError:
                 raise BirdError("BIRD does not answer on %s" % self._path)
             except OSError as error:
@@ -130,14 +149,19 @@ class Socket:
             if greeting[-1][0] != 1:
                 raise BirdError("BIRD greets with %s" % greeting[-1][1])
             await connection.write(command.encode() + b"\n")
-            return await _read_reply(connection)
+            return await _read_pieces(connection)
         finally:
             connection.close()
 
 
 async def _read_reply(connection):
     """The bytes of a reply, to its last line. Nothing follows it before the next command."""
-    pieces = []  # joined when all are there: each time would take twice as much memory
+    return b"".join(await _read_pieces(connection))
+
+
+async def _read_pieces(connection):
+    """The same in pieces of whole lines: of a large mesh there may be no room for all of it in one place."""
+    pieces = []
     size = 0
     last = b""  # what has come since the first half of the pieces
     while not _is_whole(last):
@@ -154,7 +178,7 @@ async def _read_reply(connection):
             raise ValueError("it says %r" % last[:40])
         if size > _LIMIT:
             raise ValueError("no end of a reply within %d bytes" % _LIMIT)
-    return b"".join(pieces + [last])
+    return pieces + [last]
 
 
 def _is_whole(data):
@@ -169,22 +193,23 @@ def _is_whole(data):
 
 def parse_reply(data):
     """[(code, text)] of the lines of a reply. Raises ValueError where it is none."""
-    return list(reply_lines(data))
+    return list(reply_lines([data]))
 
 
-def reply_lines(data):
-    """The same one by one: of a large mesh all of them together are much."""
+def reply_lines(pieces):
+    """The same one by one, of a reply in pieces."""
     code = 0
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start)
-        line = data[start:end].decode()
-        start = end + 1
-        if line.startswith(" "):
-            yield code, line[1:]
-        elif not line.startswith("+"):
-            code = int(line[:4])
-            yield code, line[5:]
+    for data in pieces:
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start)
+            line = data[start:end].decode()
+            start = end + 1
+            if line.startswith(" "):
+                yield code, line[1:]
+            elif not line.startswith("+"):
+                code = int(line[:4])
+                yield code, line[5:]
 
 
 def _refuse(reply):
@@ -193,8 +218,8 @@ def _refuse(reply):
             raise ConfigError(text)
 
 
-def parse_protocols(reply):
-    """name -> Session from the reply to `show protocols` (time format iso long: two words)."""
+def parse_protocols(reply, rename=str):
+    """rename(name) -> Session from the reply to `show protocols` (time format iso long: two words)."""
     sessions = {}
     texts = {}  # each is there once, however many sessions have it
     for code, text in reply:
@@ -202,8 +227,8 @@ def parse_protocols(reply):
         if code == 1002 and len(words) > 5 and words[1] == "BGP":
             state = words[6] if len(words) > 6 else "Down"
             info = words[7].strip() if len(words) > 7 else ""
-            session = [texts.setdefault(text, text) for text in (state, words[4] + " " + words[5], info)]
-            sessions[words[0]] = Session(*session)
+            state, info = texts.setdefault(state, state), texts.setdefault(info, info)
+            sessions[rename(words[0])] = Session(state, words[4] + " " + words[5], info)
     return sessions
 
 

@@ -24,11 +24,11 @@ class Bird:
         self.running = False
         self.config = "pending"
         self.rpki = None
-        self._shown = None, None  # what `sessions` was made from
         self._lost_at = compat.monotonic()  # since when it does not answer; None while it does, or has no routes left
         self._doubted = False  # whether BIRD may run on another configuration than bird.conf
         self._procd = procd
-        self._socket = control.Socket(BIRD_SOCKET)
+        self._socket = control.Socket(BIRD_SOCKET, self._node)
+        self._names = {}  # of the last plan
 
     async def apply(self, plan):
         """Makes configuration and service what the plan says; touches only what differs.
@@ -36,6 +36,7 @@ class Bird:
         bird.conf is always one that BIRD has accepted: a new one is tried under another name, and
         takes the place when BIRD runs on it. Raises OSError, UbusError, control.BirdError.
         """
+        self._names = plan.names
         instance = await self._procd.instance(SERVICE, "bird")
         # An agent that ended while it tried another one has left that: BIRD may have taken it.
         if self._doubted or compat.exists(_NEW) or disk.digest(BIRD_CONF) != plan.bird.digest:
@@ -45,7 +46,7 @@ class Bird:
             try:
                 if instance.get("running"):
                     await self._socket.check(_NEW)
-                    await self._socket.configure(_NEW, [render.protocol_name(node) for node in plan.sessions])
+                    await self._socket.configure(_NEW, plan.sessions)
                 else:
                     await _parse(_NEW)
             except control.ConfigError:
@@ -78,12 +79,10 @@ class Bird:
         """Looks at the running daemon. Raises control.BirdError where it cannot be asked."""
         if not self.version:
             self.version = await self._socket.version()
+        self._names = plan.names
         found = await self._socket.sessions()
-        if self._shown[0] is not found or self._shown[1] is not plan or not self.sessions:
-            # Names that the plan has already take no room of their own.
-            names = [(node, render.protocol_name(node)) for node in plan.sessions]
-            self.sessions = {node: found[name] for node, name in names if name in found}
-            self._shown = found, plan
+        strange = any([node not in plan.sessions for node in found])
+        self.sessions = {node: found[node] for node in found if node in plan.sessions} if strange else found
         if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.sessions):
             self.doubt()
         self.running = True
@@ -92,9 +91,14 @@ class Bird:
     async def left(self):
         """The members that a BIRD of an earlier agent's has sessions with; none where it does not answer."""
         try:
-            return [render.node_name(name) for name in await self._socket.sessions()]
+            return list(await self._socket.sessions())
         except control.BirdError:
             return []
+
+    def _node(self, protocol):
+        # A name that is there already takes no room of its own.
+        node = render.node_name(protocol)
+        return self._names.get(node, node)
 
     def lost(self):
         """Forgets what was seen: the daemon could not be asked."""

@@ -42,9 +42,9 @@ class Socket:
     def __init__(self, pid_file):
         self._pid_file = pid_file
 
-    async def nodes(self):
-        """name -> Node. Raises TincError."""
-        dump = Dump()
+    async def nodes(self, names=None):
+        """name -> Node. Raises TincError. names: name -> node of those that are known."""
+        dump = Dump(names)
         await self._ask("18 3", dump.take)
         return dump.nodes
 
@@ -98,10 +98,11 @@ class Socket:
 
 
 class Dump:
-    """A node dump, of lines `18 3 NAME ID HOST port PORT …`. nodes: name -> Node."""
+    """A node dump, of lines `18 3 NAME ID HOST port PORT …`. nodes: name -> Node; names: as of Socket.nodes."""
 
-    def __init__(self):
+    def __init__(self, names=None):
         self.nodes = {}
+        self._names = names or {}
         self._alike = {}  # those by way of others are many, and of few kinds
 
     def take(self, line):
@@ -119,7 +120,9 @@ class Dump:
             node = self._alike.get(status)
             if not node:
                 node = self._alike[status] = Node(status & 16 > 0, status & 2 > 0, False, None)
-        self.nodes[words[2]] = node
+        known = self._names.get(words[2])
+        # Most are called as their node is: that text is there already.
+        self.nodes[known if known == words[2] else words[2]] = node
 
 
 def parse_nodes(lines):
@@ -144,7 +147,7 @@ class Log:
         self._report = report  # gets tincd's own log lines, which would be lost with the file
         self._lock = asyncio.Lock()  # one dump at a time
 
-    async def nodes(self):
+    async def nodes(self, _=None):
         """name -> Node. Raises TincError."""
         return (await self._look())[0]
 

@@ -11,6 +11,7 @@ from . import control, graph, memory
 SERVICE = "bgpmesh-tinc"
 _DISCARD = 9  # a port that nobody listens on (RFC 863)
 _HOSTS = TINC + "/hosts"
+_AUDIT = 300  # seconds between two comparisons of all files
 _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has read
 _ANEW = "tincd has to start again"  # in _STALE where it would not read them
 _GONE = TINC + ".gone"  # keys that were in host files, and that tincd remembers
@@ -31,6 +32,8 @@ class Tincd:
         self.name = None
         self.restarts = False
         self._names = {}  # name in tinc -> node
+        self._in_place = None  # the files that were compared with the folder last
+        self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
         self._procd = procd
         self._report = report
@@ -48,7 +51,8 @@ class Tincd:
         Raises OSError, UbusError, control.TincError, also where tincd could not run; to be called again then.
         """
         disk.make_folder(_HOSTS)
-        stale, anew = self._write(plan.tinc, plan.tinc_name)
+        stale, anew = self._write(plan.tinc, plan.tinc_name, self._known_in_place(plan))
+        self._in_place = plan.tinc
         before = await self._procd.instance(SERVICE, "tincd")
         if not before.get("running"):
             _look_at_ground(plan.port)
@@ -81,7 +85,7 @@ class Tincd:
         ever longer, and both may just have started.
         """
         self._names = plan.names
-        found = await self._control.nodes()
+        found = await self._control.nodes(plan.names)
         self.nodes = {}
         self._strangers = [name for name in found if name not in plan.names]
         for name in found:
@@ -150,16 +154,32 @@ class Tincd:
         disk.remove(_GONE)
         self.lost()
 
-    def _write(self, files, own):
-        """Makes the files what they are to be; whether tincd has yet to read them, and has to start again for that."""
+    def _known_in_place(self, plan):
+        """The files that are in the folder; None where it is time to look at all of them.
+
+        A change costs as much in a large mesh as in a small one then.
+        """
+        known, self._in_place = self._in_place, None
+        recent = self._compared_at is not None and compat.monotonic() - self._compared_at < _AUDIT
+        if known is None or known is plan.tinc or not recent or not self.clean(plan):
+            self._compared_at = compat.monotonic()
+            return None
+        return known
+
+    def _write(self, files, own, known):
+        """Makes the files what they are to be; whether tincd has yet to read them, and has to start again for that.
+
+        known: the files that are there, None where all are to be looked at.
+        """
         mark = disk.read(_STALE)
-        for name in sorted(os.listdir(_HOSTS)):
+        there = sorted(os.listdir(_HOSTS)) if known is None else (name[6:] for name in known if name[:6] == "hosts/")
+        for name in there:
             if "hosts/" + name not in files:
                 mark = mark or ""
                 disk.write(_STALE, mark, 0o600)
                 memory.note(_GONE, name, self._key(name, disk.read_or_none(_HOSTS + "/" + name), own))
                 disk.remove(_HOSTS + "/" + name)
-        for name in files:
+        for name in files if known is None else files.unlike(known):
             text, mode = files[name]
             path = TINC + "/" + name
             before = disk.read_or_none(path)

@@ -21,8 +21,10 @@ class Files:
         self._version = version
 
     def __iter__(self):
-        hosts = ["hosts/" + name for name in sorted(self._members)]
-        return iter(["tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc] + hosts)
+        for name in ("tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc):
+            yield name
+        for name in sorted(self._members):
+            yield "hosts/" + name
 
     def __contains__(self, name):
         if name[:6] == "hosts/":
