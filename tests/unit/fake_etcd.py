@@ -169,6 +169,8 @@ class Etcd:
         last = unb64(argument["range_end"]) if "range_end" in argument else first + b"\0"
         names = sorted([key for key in self.keys if first <= key < last])
         found = {"count": str(len(names))} if names else {}
+        if argument.get("count_only"):
+            return found
         names = [key for key in names if self.keys[key][2] >= argument.get("min_mod_revision", 0)]
         limit = argument.get("limit", 0)
         if limit and len(names) > limit:

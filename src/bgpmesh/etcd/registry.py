@@ -15,7 +15,9 @@ _PAGE = 16  # keys of a table in one answer: what bounds its size
 _MOST = 1 << 16  # keys in one poll: what bounds the time it takes
 _STRANGERS = 64  # keys of each table that are kept though no member is known to own them
 _STATEMENT = 2048  # bytes of a statement, at most
-_AUDIT = 60  # polls after which all keys are compared, whatever the counts say
+_AUDIT = 60  # polls after which all keys are compared, whatever the counts say; as many as members in a large mesh
+_PARTS = 32  # of a table whose keys are counted to find what is gone
+_WRONG = 4  # of these that are looked at one by one, at most
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
 MALFORMED = (
@@ -176,7 +178,10 @@ class View:
             self._strange[table] = len([name for name in owners if name not in self.members or name in self._bad])
 
     def _forget(self, view, names):
-        for name in [name for name in view if name not in names]:
+        self._drop(view, [name for name in view if name not in names])
+
+    def _drop(self, view, names):
+        for name in names:
             self._changed = True
             if view is self.alive:
                 view.remove(name)
@@ -192,24 +197,31 @@ class View:
 class Registry(View):
     """This node's view of the registry, and its own part of it, by etcd's v3 API.
 
-    A poll is one request if nothing was deleted. client: a v3.Client.
+    client: a v3.Client. While nothing changes a poll is one small request, which keeps the lease alive, too. A change
+    costs one more, and a delete some more, whose size does not grow with the mesh, or little.
     """
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self._endpoint = None  # the one that the view was last compared with
         self._polls = 0  # since then
+        self._audit = _AUDIT  # after which number of them that is due
+        self._calm = False  # whether the last look found nothing, and nothing has rung since
         self._lease = None
 
     async def _poll(self):
         if self.revision and not self._doubt:
             try:
-                await self._follow()
-                return
+                if await self._is_quiet():
+                    return
+                if not self._doubt:
+                    await self._follow()
+                    return
             except _Diverged:
                 self.generation += 1
                 self._shown = min(self._shown, 1)
         self._doubt = True
+        self._calm = False
         self._cluster = None
         self.revision = (await self._read(self._tables, 0, False))[0]
         self._doubt = self._recount = False
@@ -218,22 +230,85 @@ class Registry(View):
                 await self._read([table], 0, table != TRUST)
         self._compared()
 
-    async def _follow(self):
-        """Reads what changed since the last poll; names all keys again where counts tell of a delete."""
-        self.revision, counts = await self._read(self._tables, self.revision + 1, False)
+    async def _is_quiet(self):
+        """Whether the store is at the revision of the last poll, by what comes with the lease's renewal.
+
+        That is of the member that was asked, and it has what it told before: what it does not have yet the next poll
+        finds. Whatever else it says is for a look at the keys to judge.
+        """
         self._polls += 1
-        tables = [table for table in self._tables if len(self._views[table]) + self._spare[table] != counts[table]]
-        if self._polls >= _AUDIT or self._endpoint != self.endpoint or self._recount:
-            tables = self._tables
-        self._recount = False
-        if tables:
-            await self._read(tables, 0, True)
-            if tables is self._tables:
-                self._compared()
+        if not self._calm or not self._lease or self._is_audit_due():
+            return False
+        header = await self._renew()
+        try:
+            found = header and (header["cluster_id"], int(header["revision"]), int(header["raft_term"]))
+        except MALFORMED:
+            raise self._odd()
+        return found == (self._cluster, self.revision, self._term) and self._endpoint == self.endpoint
+
+    def _is_audit_due(self):
+        return self._polls >= self._audit or self._endpoint != self.endpoint or self._recount
+
+    async def _follow(self):
+        """Reads what changed since the last poll; where counts tell of a delete, looks for what is gone."""
+        before = self.revision
+        self.revision, counts = await self._read(self._tables, before + 1, False)
+        self._calm = self.revision == before
+        if self._is_audit_due():
+            self._recount = False
+            await self._read(self._tables, 0, True)
+            self._compared()
+            return
+        for table in self._tables:
+            if len(self._views[table]) + self._spare[table] != counts[table] and not await self._find_gone(table):
+                await self._read([table], 0, True)
 
     def _compared(self):
         self._endpoint = self.endpoint
         self._polls = 0
+        # All keys are much of a large mesh, and all its routers may have started at once.
+        self._audit = max(_AUDIT, len(self.members)) * (1 + compat.random_fraction()) // 2
+
+    async def _find_gone(self, table):
+        """Drops what was deleted from a large table; whether it is found, by counting the keys of its parts."""
+        view = self._views[table]
+        names = sorted(view)
+        size = (len(names) + _PARTS - 1) // _PARTS
+        if size < 4 or self._spare[table] or any(["\\" in name for name in names]):
+            return False  # to have all of a small one is no more
+        parts = [names[at : at + size] for at in range(0, len(names), size)]
+        firsts = [self._prefixes[table]] + [self._key(table, part[0]) for part in parts[1:]]
+        spans = [
+            {"key": encode(key), "range_end": encode(end)}
+            for key, end in zip(firsts, firsts[1:] + [self._prefixes[table][:-1] + "0"])
+        ]
+        found = await self._ranges([dict(span, count_only=True) for span in spans])
+        try:
+            wrong = [at for at, one in enumerate(found) if int(one.get("count", 0)) != len(parts[at])]
+            if len(wrong) > _WRONG:
+                return False
+            start = len(self._prefixes[table].encode())
+            for at in wrong:
+                one = (await self._ranges([dict(spans[at], keys_only=True, limit=2 * size)]))[0]
+                if one.get("more"):
+                    return False
+                there = set([as_name(decode(item["key"])[start:]) for item in one.get("kvs", ())])
+                self._drop(view, [name for name in parts[at] if name not in there])
+        except MALFORMED:
+            raise self._odd()
+        return True
+
+    async def _ranges(self, spans):
+        """The answers to range requests."""
+        operations = [{"request_range": span} for span in spans]
+        answer = await self._client.call("/v3/kv/txn", {"success": operations}, ", ".join(self._prefixes))
+        try:
+            found = [one["response_range"] for one in answer["responses"]]
+            if len(found) != len(spans):
+                raise ValueError
+            return found
+        except MALFORMED:
+            raise self._odd()
 
     async def _read(self, tables, since, names):
         """Reads keys modified at revision `since` or later into the view; with 0 all, and forgets all others.
@@ -357,15 +432,17 @@ class Registry(View):
         return True
 
     async def _renew(self):
+        """Renews the lease; the header of the answer, None where the lease is lost."""
         now = compat.monotonic()
         request = {"ID": self._lease}
-        left = await self._ask(
-            "/v3/lease/keepalive", request, "the lease", lambda answer: int(answer["result"].get("TTL", 0))
-        )
-        if left > 0:
-            self._renewed = now
-        else:
-            self._lose()
+        result = await self._ask("/v3/lease/keepalive", request, "the lease", lambda answer: answer["result"])
+        try:
+            if int(result.get("TTL", 0)) > 0:
+                self._renewed = now
+                return result["header"]
+        except MALFORMED:
+            raise self._odd()
+        self._lose()
 
     async def _show(self):
         try:
@@ -416,8 +493,13 @@ class Registry(View):
 
         It says no more than that a poll would find something.
         """
+
+        def heard():
+            self._calm = False
+            ring()
+
         spans = [(prefix, prefix[:-1] + "0") for prefix in self._prefixes]
-        await self._client.watch(spans, self.revision + 1, ring)
+        await self._client.watch(spans, self.revision + 1, heard)
 
     async def try_rights(self):
         """Raises EtcdError with what this node may not read or write and has to; writes nothing.
