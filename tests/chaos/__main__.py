@@ -189,6 +189,7 @@ class Run:
     def judge_memory(self):
         found = invariants.memory(self.field)
         self.first = self.first or found
+        self.result["asserted"] = self.watch.asserted
         self.result["memory_kb"] = max(self.result["memory_kb"], *found.values())
         for node, size in found.items():
             if size > max(self.first.values()) + invariants.GROWTH:

@@ -18,6 +18,8 @@ RECEIVE_LIMIT = 4 * RELAYS * records.MAX_PREFIXES
 # seconds that a BIRD that ended without a word is given to come back, its routes meanwhile in use where no other
 # member has a path
 RESTART_TIME = 15
+# seconds of these that it waits for sessions before it does without those that are not up: some member is always away
+RECOVERY_TIME = 5
 
 
 def protocol_name(node):
@@ -35,7 +37,7 @@ def node_name(protocol):
 _HEAD = """\
 # option 'router_id'
 router id {router_id};
-graceful restart wait {restart_time};
+graceful restart wait {recovery_time};
 timeformat protocol iso long;
 log stderr {{ warning, error, auth, fatal, bug, remote }};
 
@@ -256,7 +258,7 @@ def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=
         hops[6] = "next hop address %s;\n\t\t%s" % (me.ip6, hop)
     ipv6 = "ipv6;" if me.ip6 else ""
     yield HEADER + _fill(
-        _HEAD, router_id=me.router_id, restart_time=RESTART_TIME, interface=config.interface, ipv6=ipv6
+        _HEAD, router_id=me.router_id, recovery_time=RECOVERY_TIME, interface=config.interface, ipv6=ipv6
     )
     keep = ""
     if config.rpki:
