@@ -180,7 +180,7 @@ class Convergence:
         sessions.note(self.plan.peers)
         reflectors.note(self.plan.reflectors)
         sessions.seconds = reflectors.seconds = max(_MOVE, 4 * self.membership.config.poll_interval)
-        held = [node for node in self.plan.sessions if node not in self.plan.peers and node in self.plan.seats]
+        held = [node for node in self.plan.sessions if node not in self.plan.peers]
         if not self._is_served():
             sessions.note(held)
         sessions.note([node for node in held if node not in online and self.bird.up(node)])
@@ -344,7 +344,8 @@ class Convergence:
         interface = self.membership.config.interface
         await self.bird.flush(interface)
         found += await self._join_interface()
-        self.membership.vouch(self._heard())
+        heard = self._heard()
+        self.membership.vouch(heard)
         self._look_at_underlay()
         self._stale = self._stale or (self._present(), self._substitutes()) != self._candidates
         try:
@@ -360,7 +361,7 @@ class Convergence:
         was_up = self.state in ("converged", "degraded")
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")
-        lacking = [] if down else await self._look_at_routes(patient)
+        lacking = [] if down else await self._look_at_routes(heard, patient)
         self._problems.replace("routes", [] if patient else lacking)
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
@@ -373,13 +374,13 @@ class Convergence:
         up, reaches = self.bird.up, self.tincd.reaches
         return set([node for node in plan.seats if (up(node) if node in plan.peers else reflected and reaches(node))])
 
-    async def _look_at_routes(self, patient):
+    async def _look_at_routes(self, up, patient):
         """Has BIRD put routes into the kernel that are not there though their session is up; the Problems with them.
 
-        patient: whether it is too early for that, and only those without a session are looked for.
+        up: those whose routes should be here; patient: whether it is too early for that, and only those without a
+        session are looked for.
         """
         me, now = self.membership.me, compat.monotonic()
-        up = self._heard()
         reflected = len(self.plan.peers) < len(self.plan.seats)
         if patient and not reflected:
             return []

@@ -298,6 +298,14 @@ def test_a_peer_without_its_session(firing):
     firing(mesh, {14: [], 17: ["BgpmeshSessionDown alfa bravo", "BgpmeshSessionDown bravo carol"]})
 
 
+def test_a_peer_whose_routes_come_from_reflectors_need_have_no_session(firing):
+    mesh = well()
+    for peer, up in (("bravo", f"{steady(1)}"), ("carol", f"{steady(1, 10)} {steady(0)}")):
+        mesh[series("alfa", "bgpmesh_peer_session_up", f'peer="{peer}"')] = "stale"
+        mesh[series("alfa", "bgpmesh_peer_up", f'peer="{peer}"')] = up
+    firing(mesh, {14: [], 17: ["BgpmeshSessionDown alfa carol"]})
+
+
 def test_a_peer_that_is_offline_need_have_no_session(firing):
     mesh = well()
     for node in ("alfa", "bravo"):
