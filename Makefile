@@ -71,7 +71,7 @@ lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
 fuzz: $(fuzzer) ## what comes from outside against inputs that coverage guides, for SECONDS=300; TARGET='http uci' for a part
 	@nice -n 19 $(python) tests/fuzz --seconds '$(SECONDS)' $(if $(filter-out 0 no,$(KEEP)),--keep) $(TARGET)
 
-bench: tools $(venv) ## measure; the last line is one JSON object
+bench: tools $(venv) ## measure; the last line is one JSON object (SCALE=1: a router among 100, 1,000 and 5,000)
 	@PYTHONPATH=tests:src $(python) -m bench
 
 chaos: tools ## random faults on 7 routers and 3 members of etcd, and what must hold: SECONDS=120, SEED= of an earlier run

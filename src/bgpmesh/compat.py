@@ -109,7 +109,8 @@ def try_send(sock, data):
 
 if ffi:
     RUNTIME = "micropython"
-    gc.threshold(65536)  # or garbage fills the whole heap, and stays resident
+    _GARBAGE = 65536  # bytes, at most, or garbage fills the whole heap, and stays resident
+    gc.threshold(_GARBAGE)
     print_exception = sys.print_exception
 
     def _load(library):
@@ -193,6 +194,10 @@ if ffi:
     def chmod(path, mode):
         """Sets a file's mode."""
         _c_chmod(path, mode)
+
+    def pace_collector():
+        """Has garbage collected more seldom where there is much to look through each time."""
+        gc.threshold(_GARBAGE + gc.mem_alloc() // 16)
 
     def release_code():
         """Gives back the pages of program code that only the start needed: they count when memory runs out.
@@ -433,6 +438,9 @@ else:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def pace_collector():
+        """Nothing here: CPython counts references."""
 
     def release_code():
         """Nothing here: CPython's code is little of what it takes."""

@@ -246,6 +246,7 @@ class Convergence:
         self.plan = plan
         self._planned_for = member
         self._problems.replace("plan", plan.problems)
+        compat.pace_collector()
         if before and (before.tinc, before.bird, before.services) == (plan.tinc, plan.bird, plan.services):
             return
         self._changed_at = compat.monotonic()

@@ -1,7 +1,7 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
-what is measured, how often and how long.
+what is measured, how often and how long. SCALE=1 is PARTS=scale; DRAW=docs/scale.svg has it draw a picture.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import failover, footprint, graph, join, memory, noop, start
+from . import failover, footprint, graph, join, memory, noop, scale, start
 from .report import Report
 
 PARTS = {
@@ -26,13 +26,15 @@ PARTS = {
     "failover": failover.run,
     "graph": graph.run,
     "footprint": footprint.run,
+    "scale": scale.run,
 }
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     env = os.environ
-    parser.add_argument("--parts", default=env.get("PARTS") or ",".join(PARTS), help="which, with commas between")
+    usual = "scale" if env.get("SCALE", "0") not in ("", "0") else ",".join(PARTS)
+    parser.add_argument("--parts", default=env.get("PARTS") or usual, help="which, with commas between")
     parser.add_argument("--runs", type=int, default=int(env.get("RUNS") or 3), help="how often, for a median")
     parser.add_argument(
         "--idle",
@@ -43,6 +45,7 @@ def main():
     parser.add_argument(
         "--failures", type=int, default=int(env.get("FAILURES") or 20), help="how often each failure is brought about"
     )
+    parser.add_argument("--draw", default=env.get("DRAW"), help="the file for the picture of the part `scale`")
     arguments = parser.parse_args()
     names = arguments.parts.split(",")
     if set(names) - set(PARTS):

@@ -1,8 +1,12 @@
-"""One router of a mesh of 100 to 5,000 members that are only in etcd: its time, memory, bytes and files."""
+"""One router of a mesh of 100 to 5,000 members that are only in etcd: its time, memory, bytes and files.
+
+Its code is the agent's; etcd is a real one; tincd and BIRD are stand-ins on their control sockets.
+"""
 
 import base64
 import contextlib
 import json
+import math
 import os
 import socket
 import subprocess
@@ -16,24 +20,148 @@ from pathlib import Path
 from lab import root
 
 from bgpmesh import address, records
+from bgpmesh import secret as network_secret
 
 from . import outside
+from .mesh import middle
 
 HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[1]
-SIZES = (100, 1000, 5000)
+SIZES = tuple(int(size) for size in (os.environ.get('SIZES') or '100,1000,5000').split(','))
+RUNTIMES = ("micropython", "python3")
 SECRET = "correct horse battery staple"
+HEAPS = ("2M", "4M", "8M", "16M")  # MicroPython's, tried in turn
+POLLS = 100
+# Of 1,000 members on MicroPython: what, and no more than that.
+LIMITS = {"heap given": 2, "plan": 1000, "poll, bytes": 1000, "poll": 1}
+# What is measured: its name, the step of lone.py, the field of its answer, the unit.
+FIGURES = (
+    ("first listing", "enter", "ms", "ms"),
+    ("first listing, CPU", "enter", "cpu", "ms"),
+    ("first listing, bytes", "enter", "bytes", "B"),
+    ("first listing, requests", "enter", "requests", ""),
+    ("plan", "plan", "cpu", "ms"),
+    ("files from nothing", "apply", "cpu", "ms"),
+    ("files from nothing, bytes", "apply", "written", "B"),
+    ("files from nothing, number", "apply", "files", ""),
+    ("poll", "poll", "cpu", "ms"),
+    ("poll, bytes", "poll", "bytes", "B"),
+    ("look at the daemons", "look", "cpu", "ms"),
+    ("another's change", "change", "cpu", "ms"),
+    ("another's change, requests", "change", "requests", ""),
+    ("another's change, bytes", "change", "bytes", "B"),
+    ("another's change, files", "change", "files", ""),
+    ("another's change, bytes of files", "change", "written", "B"),
+    ("another that goes offline, requests", "gone", "requests", ""),
+    ("another that goes offline, bytes", "gone", "bytes", "B"),
+    ("heap after the start", "start", "heap", "kB"),
+    ("heap at rest", "rest", "heap", "kB"),
+    ("private before", "start", "private", "kB"),
+    ("private after", "rest", "private", "kB"),
+)
 
 
 def run(report, arguments):
-    """The part `scale`."""
-    for members in arguments.sizes:
-        for runtime in ("micropython", "python3"):
-            measure(report, members, runtime)
+    """The part `scale`. What takes time is processor time but for the first listing."""
+    curves = {}
+    with Etcd() as etcd:
+        crowd = []
+        for members in SIZES:
+            more = [member(number) for number in range(len(crowd) + 1, members + 1)]
+            etcd.put(pair for one in more for pair in keys(one))
+            crowd += more
+            for runtime in RUNTIMES:
+                report.say(f"scale: {members} members, {runtime}")
+                found, heap = measure(etcd, crowd, runtime)
+                name = f"{members}, {runtime}"
+                limits = LIMITS if (members, runtime) == (1000, "micropython") else {}
+                if heap:
+                    report.add("scale", f"{name}: heap given", int(heap[:-1]), "MB", limits.get("heap given"), digits=0)
+                for figure, step, field, unit in FIGURES:
+                    value = found[step][field] / (1024 if field == "heap" else 1)
+                    if value or field != "heap":
+                        report.add("scale", f"{name}: {figure}", value, unit, limits.get(figure))
+                        curves.setdefault((runtime, figure), []).append((members, value))
+    if arguments.draw:
+        Path(arguments.draw).write_text(drawn(curves))
+        report.say(f"scale: drawn into {arguments.draw}")
 
 
-def measure(report, members, runtime, heap="2M"):
-    pass
+def measure(etcd, crowd, runtime):
+    """step -> what it has cost a router that knows all of the crowd; and the heap it was given."""
+    for heap in HEAPS:
+        with tempfile.TemporaryDirectory() as folder:
+            lone = Lone(runtime, folder, etcd.url, heap)
+            try:
+                return _measure(etcd, crowd, lone), heap if runtime == "micropython" else None
+            except MemoryError:
+                if heap == HEAPS[-1]:
+                    raise OSError(f"{len(crowd)} members do not fit into a heap of {heap}") from None
+            finally:
+                lone.close()
+
+
+def _measure(etcd, crowd, lone):
+    steps = (("start", 1), ("enter", 1), ("plan", 1), ("apply", 1), ("save", 1), ("poll", POLLS), ("look", 10))
+    found = {name: lone.step(name, times) for name, times in steps}
+    changes = []
+    for one in crowd[:3]:
+        one.serial += 1
+        one.prefixes = [one.prefixes[0], address.parse_prefix(f"fd02:{int(one.node[1:]):x}:{one.serial:x}::/64")]
+        etcd.put(keys(one)[:1])
+        changes.append(lone.step("change"))
+    found["change"] = {name: middle([one[name] for one in changes]) for name in changes[0]}
+    etcd.delete("/alive/" + crowd[0].node)
+    found["gone"] = lone.step("change")
+    etcd.put(keys(crowd[0])[-1:])
+    lone.step("change")
+    found["rest"] = lone.step("rest")
+    return found
+
+
+def drawn(curves):
+    """The figures against the number of members, as SVG: both axes by powers of ten."""
+    panels = (
+        ("processor time, ms", ("plan", "another's change", "look at the daemons", "poll")),
+        ("bytes from and to etcd", ("first listing, bytes", "another that goes offline, bytes", "poll, bytes")),
+        ("bytes of files", ("files from nothing, bytes", "another's change, bytes of files")),
+        ("memory, kB", ("private after", "heap at rest")),
+    )
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1040 720" font-family="sans-serif" font-size="12">']
+    parts.append('<rect width="1040" height="720" fill="#fff"/>')
+    for at, (title, figures) in enumerate(panels):
+        parts += _panel(60 + at % 2 * 520, 40 + at // 2 * 350, title, figures, curves)
+    words = "One router of a mesh of 100, 1,000 and 5,000 members. Solid: MicroPython; dashed: CPython."
+    return "\n".join([*parts, f'<text x="60" y="708" fill="#444">{words}</text>', "</svg>\n"])
+
+
+def _panel(left, top, title, figures, curves):
+    width, height = 270, 260
+    shown = {(runtime, figure): curves.get((runtime, figure), []) for figure in figures for runtime in RUNTIMES}
+    values = [max(value, 0.01) for points in shown.values() for _, value in points]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+
+    def place(members, value):
+        across = (math.log10(members) - 2) / (math.log10(SIZES[-1]) - 2)
+        up = (math.log10(max(value, 0.01)) - low) / (high - low)
+        return f"{left + across * width:.0f},{top + height - up * height:.0f}"
+
+    yield f'<text x="{left}" y="{top - 12}" font-weight="bold">{title}</text>'
+    for power in range(low, high + 1):
+        x, y = place(SIZES[0], 10**power).split(",")
+        yield f'<line x1="{x}" y1="{y}" x2="{left + width}" y2="{y}" stroke="#ddd"/>'
+        yield f'<text x="{left - 6}" y="{int(y) + 4}" text-anchor="end">{10**power:,g}</text>'
+    for members in SIZES:
+        x = place(members, 10**low).split(",")[0]
+        yield f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{members:,}</text>'
+    for number, figure in enumerate(figures):
+        colour = ("#0b5394", "#cc4125", "#38761d", "#674ea7")[number]
+        yield f'<text x="{left + width + 12}" y="{top + 16 + 20 * number}" fill="{colour}">{figure}</text>'
+        for runtime in RUNTIMES:
+            points = shown[runtime, figure]
+            if points:
+                dash = "" if runtime == "micropython" else ' stroke-dasharray="5 4"'
+                line = " ".join(place(*point) for point in points)
+                yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
 
 
 class Etcd:
@@ -75,6 +203,11 @@ class Etcd:
             self.post("/v3/kv/txn", {"success": puts})
 
 
+    def delete(self, key):
+        """Deletes a key."""
+        self.post("/v3/kv/deleterange", {"key": b64(key)})
+
+
 def b64(text):
     return base64.b64encode(text.encode()).decode()
 
@@ -91,19 +224,16 @@ def member(number):
     prefixes = [address.parse_prefix(text) for text in prefixes]
     endpoint = (f"198.18.{high}.{low}", 655)
     name = f"r{number:04d}"
-    return records.Member(
-        name, ip, f"fd00:99::{number:x}", rsa, ed25519, endpoint, 65000, ip, prefixes, 1, "0.1.0"
-    )
+    found = records.Member(name, ip, f"fd00:99::{number:x}", rsa, ed25519, endpoint, 65000, ip, prefixes, 1, "0.1.0")
+    found.full_mesh_max, found.reflector = 16, "auto"
+    return found
 
 
-def keys(found, secret=None):
+def keys(found):
     """(key, value) of all that a member has in etcd."""
     key = "/peers/" + found.node
-    if secret:
-        from bgpmesh import secret as network_secret
-
-        found.secrets = network_secret.names([secret])
-    text = records.encode(found, key, secret)
+    found.secrets = network_secret.names([SECRET])
+    text = records.encode(found, key, SECRET)
     return [(key, text), ("/claims/" + found.ip, found.node), ("/alive/" + found.node, "")]
 
 
@@ -171,53 +301,34 @@ class Daemons:
 class Lone:
     """A router of its own process (lone.py)."""
 
-    def __init__(self, runtime, folder, url, secret="", heap="2M"):
+    def __init__(self, runtime, folder, url, heap):
         for name in ("run", "etc"):
             (Path(folder) / name).mkdir()
         self.daemons = Daemons(Path(folder) / "run")
         program = [root.PROJECT / ".cache/bin/micropython", "-X", "heapsize=" + heap]
         if runtime == "python3":
             program = [sys.executable]
-        env = {"MICROPYPATH": f"{PROJECT}/src:.frozen", "PYTHONPATH": str(PROJECT / "src"), "PATH": os.environ["PATH"]}
-        argv = [*program, HERE / "lone.py", folder, url, secret]
+        source = str(root.PROJECT / "src")
+        env = {"MICROPYPATH": source + ":.frozen", "PYTHONPATH": source, "PATH": os.environ["PATH"]}
+        argv = [*program, HERE / "lone.py", folder, url, SECRET]
         self.process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self, name, times=1):
-        """What a step, done so many times, has cost: see lone.py."""
+        """What a step, done so many times, has cost each time: see lone.py. Raises MemoryError, OSError."""
         self.process.stdin.write(f"{name} {times}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise OSError(f"the router has ended at '{name}' with {self.process.wait()}")
         found = json.loads(line)
+        if "full" in found:
+            raise MemoryError
         found["private"] = outside.memory(self.process.pid)[0]
         return found
 
     def close(self):
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
         self.process.wait(30)
+        self.process.stdout.close()
         self.daemons.close()
-
-
-if __name__ == "__main__":
-    members, runtime, heap = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    secret = sys.argv[4] if len(sys.argv) > 4 else ""
-    with Etcd() as etcd, tempfile.TemporaryDirectory() as folder:
-        crowd = [member(number) for number in range(1, members + 1)]
-        etcd.put([pair for one in crowd for pair in keys(one, secret)])
-        lone = Lone(runtime, folder, etcd.url, secret, heap)
-        steps = {"start": 1, "enter": 1, "plan": 1, "apply": 1, "save": 1, "poll": 50, "look": 20}
-        for name, times in steps.items():
-            try:
-                print(name, lone.step(name, times))
-            except OSError as error:
-                print(error)
-                break
-        else:
-            for turn in range(3):
-                one = crowd[turn]
-                one.serial += 1
-                one.prefixes = [address.parse_prefix(f"10.{100 + turn}.0.0/24")]
-                etcd.put(keys(one, secret)[:1])
-                print("change", lone.step("change"))
-        lone.close()

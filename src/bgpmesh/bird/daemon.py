@@ -29,6 +29,7 @@ class Bird:
         self._procd = procd
         self._socket = control.Socket(BIRD_SOCKET, self._node)
         self._names = {}  # of the last plan
+        self._applied = None  # the Text that was compared with bird.conf last
 
     async def apply(self, plan):
         """Makes configuration and service what the plan says; touches only what differs.
@@ -38,11 +39,8 @@ class Bird:
         """
         self._names = plan.names
         instance = await self._procd.instance(SERVICE, "bird")
-        # An agent that ended while it tried another one has left that: BIRD may have taken it.
-        if self._doubted or compat.exists(_NEW) or disk.digest(BIRD_CONF) != plan.bird.digest:
+        if self._differs(plan.bird):
             self.config = "pending"
-            disk.make_folder(RUN, 0o755)
-            disk.write_pieces(_NEW, plan.bird.pieces(), 0o600)
             try:
                 if instance.get("running"):
                     await self._socket.check(_NEW)
@@ -56,6 +54,21 @@ class Bird:
             self._doubted = False
         await self._procd.set(SERVICE, plan.services[SERVICE])
         self.config = "in force"
+
+    def _differs(self, conf):
+        """Whether BIRD is to be given a configuration, which is in _NEW then."""
+        there = disk.digest(BIRD_CONF)
+        # An agent that ended while it tried another one has left that: BIRD may have taken it.
+        sure = not self._doubted and not compat.exists(_NEW)
+        if sure and conf is self._applied and there == conf.digest:
+            return False
+        disk.make_folder(RUN, 0o755)
+        disk.write_pieces(_NEW, conf.pieces_once(), 0o600)
+        self._applied = conf
+        if sure and there == conf.digest:
+            disk.remove(_NEW)
+            return False
+        return True
 
     def doubt(self):
         """Has the next apply() give BIRD its configuration again: it may have been read while it was replaced."""

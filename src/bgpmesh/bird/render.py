@@ -296,7 +296,11 @@ def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=
     ours = [peer for peer in peers if sessions is None or peer.member.node in sessions]
     if any([node in sessions for node in reflecting]):
         for family in sorted(hops):
-            yield "\n" + _fill(_REFLECTED, family=family, members="\n".join(_owners(config, peers, family)))
+            head, _, rest = _REFLECTED.partition("{members}\n")
+            yield "\n" + head.format(family=family)
+            for line in _owners(config, peers, family):
+                yield line + "\n"
+            yield rest.format(family=family)
     for peer in ours:
         yield "\n" + _session(config, me, peer, sorted(hops), passed_on, drained, reflecting)
 
