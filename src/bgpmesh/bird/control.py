@@ -269,8 +269,9 @@ def _totals(reply, heading, place):
         if code == 1002 and words:
             name = words[0]
             totals[name] = 0
-        elif name and words[: len(heading)] == heading and words[place:] and not words[place].strip("0123456789"):
-            totals[name] += int(words[place])
+        elif name and words[: len(heading)] == heading and -len(words) <= place < len(words):
+            if not words[place].strip("0123456789"):
+                totals[name] += int(words[place])
     return totals
 
 
