@@ -24,6 +24,7 @@ _WATCH = 120  # seconds after which a watch is opened anew: one that has gone de
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
 _SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
+_COMMAND = "/usr/sbin/bgpmesh"
 _TRIAL = 2  # seconds between two looks whether the options work, until it is known
 _TRIED = 10  # and from then on
 _REVIEW = 60  # seconds between two looks at the interfaces, when netifd tells of no change
@@ -77,7 +78,7 @@ class Agent:
                 if not self.config.enabled:
                     self._report("option 'enabled' is 0: nothing to do")
                     break
-                tasks.append(asyncio.create_task(self._work()))
+                tasks.append(asyncio.create_task(self._begin()))
                 tasks.append(asyncio.create_task(self._guard(self._watch_options)))
                 self._open_web()
             if await signals.next() != compat.SIGHUP:
@@ -205,6 +206,13 @@ class Agent:
         await asyncio.sleep(0.5)
         await self._procd.delete("bgpmesh")
 
+    async def _begin(self):
+        try:
+            await self._work()
+        except MemoryError:
+            self._outgrow()
+            raise
+
     async def _work(self):
         await self._prepare()
         if not self.config.etcd:
@@ -222,10 +230,22 @@ class Agent:
             try:
                 await work()
             except Exception as error:
+                if isinstance(error, MemoryError):
+                    self._outgrow()
                 compat.print_exception(error)
                 text = "a fault of the agent itself: %r; please report it with the log" % error
                 self.problems.replace("agent", [Problem("fault", "agent", text)])
                 await asyncio.sleep(_FAULT)
+
+    def _outgrow(self):
+        """Begins anew with a larger heap where this one is full: what is known is in etcd, and in files."""
+        size = compat.larger_heap()
+        if size:
+            self._report("the mesh has outgrown the agent's memory: it begins anew with %d kB" % size)
+            try:
+                compat.begin_anew([_COMMAND, "run"], "BGPMESH_HEAP", "%dk" % size)
+            except OSError as error:
+                self._report("%s: %s" % (_COMMAND, compat.reason(error)))
 
     async def _prepare(self):
         """Finds tinc, and the router's keys, however long that takes."""
@@ -303,6 +323,8 @@ class Agent:
                 retry.succeeded()
                 self.problems.replace("etcd", [])
             except etcd.EtcdError as error:
+                if error.kind == "limit":
+                    self._outgrow()
                 changed = False
                 retry.failed()
                 self.problems.replace("etcd", [Problem("etcd_unreachable", "etcd", str(error))])

@@ -4,6 +4,7 @@ One JSON text per line: the router's own address first, then a line for each mem
 the serial of each that is none any more.
 """
 
+import hashlib
 import json
 
 from . import compat, disk, records
@@ -11,6 +12,7 @@ from .model import STATE
 
 PATH = STATE + "/members"
 _INTERVAL = 60  # seconds between two writes, at least: flash wears out
+_LINE = 1 << 17  # bytes of a line, at most
 _LONGEST = 3600  # and at most, to which they grow where somebody changes records all the time
 
 
@@ -28,12 +30,8 @@ class Cache:
 
     def load(self):
         """Reads what is there; a line that is no whole entry is passed over. Raises OSError."""
-        try:
-            text = disk.read(PATH) or ""
-        except ValueError:
-            return
-        self._written = compat.digest([text])
-        for line in text.split("\n"):
+        total = hashlib.sha256()
+        for line in _read(total):
             try:
                 item = records.loads(line)
             except ValueError:
@@ -48,6 +46,7 @@ class Cache:
             found = [item.get(name) for name in ("node", "serial")]
             if [type(value) for value in found] == [str, int]:
                 self.serials[found[0]] = found[1]
+        self._written = total.digest()
 
     def save(self, address, entries, serials=()):
         """Writes address, entries and serials, when they differ from what is there and the last write is long ago.
@@ -65,6 +64,22 @@ class Cache:
             self._at = now
         self._written = digest
         return True
+
+
+def _read(total):
+    """The lines of the file that are text, one by one, each piece of it given to total.update()."""
+    rest = b""
+    for piece in disk.pieces(PATH):
+        total.update(piece)
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > _LINE:
+            rest = b""  # it is none of ours
+        for line in lines:
+            try:
+                yield line.decode()
+            except UnicodeError:
+                pass
 
 
 def _lines(address, entries, serials):

@@ -139,6 +139,8 @@ if ffi:
     _c_fcntl = _call("i", "fcntl", "iii")
     _c_chmod = _call("i", "chmod", "si")
     _c_umask = _call("i", "umask", "i")
+    _c_setenv = _call("i", "setenv", "ssi")
+    _c_execv = _call("i", "execv", "sP")
     _c_kill = _call("i", "kill", "ii")
     _c_getpid = _call("i", "getpid", "")
     _c_pipe2 = _call("i", "pipe2", "Pi")
@@ -194,6 +196,27 @@ if ffi:
     def chmod(path, mode):
         """Sets a file's mode."""
         _c_chmod(path, mode)
+
+    def larger_heap():
+        """kB of a heap of twice the size, where this one is full and the machine has eight times as much; else None."""
+        gc.collect()
+        used, free = gc.mem_alloc(), gc.mem_free()
+        size = (used + free) // 512
+        with open("/proc/meminfo") as file:
+            memory = int(file.read(256).split()[1])  # MemTotal
+        return size if free < used // 3 and 8 * size <= memory else None
+
+    def begin_anew(argv, name, value):
+        """Becomes another program, with a variable in its environment; all files are closed. Raises OSError."""
+        words = [word.encode() + b"\0" for word in argv]
+        vector = struct.pack("%dP" % (len(words) + 1), *([uctypes.addressof(word) for word in words] + [0]))
+        _c_setenv(name, value, 1)
+        for descriptor in range(3, 256):
+            try:
+                _c_close(descriptor)
+            except OSError:
+                pass  # there is none of this number
+        _c_execv(argv[0], vector)
 
     def pace_collector():
         """Has garbage collected more seldom where there is much to look through each time."""
@@ -438,6 +461,9 @@ else:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def larger_heap():
+        """None: CPython's heap grows by itself."""
 
     def pace_collector():
         """Nothing here: CPython counts references."""

@@ -22,6 +22,20 @@ def read(path):
         raise ValueError("%s is not UTF-8 text" % path)
 
 
+def pieces(path):
+    """The bytes of a file in pieces, as an iterator; none where there is no file. Raises OSError."""
+    try:
+        with open(path, "rb") as file:
+            while True:
+                data = file.read(1024)
+                if not data:
+                    return
+                yield data
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
 def digest(path):
     """SHA-256 of a file's bytes, as 32 of them, or None where there is none. Raises OSError."""
     total = hashlib.sha256()
