@@ -26,7 +26,7 @@ GROWTH = 768  # kB that it may have more of than in the first calm
 _FAULTS = re.compile(
     r"Traceback|a fault of the agent itself|MemoryError|[Ss]egmentation|Assertion|\bBUG\b|<BUG>|Uncaught|core dumped"
 )
-# BIRD 3.1.7 ends where a session is lost for a second time before its peer's restart is over. procd starts it again, and
+# BIRD 3.1.7 ends where a session is lost once more before its peer's restart is over. procd starts it again, and
 # its peers keep its routes: that nothing comes of it is what the other invariants see to.
 _BORNE = "Assertion 'irh->stale_set == irh->stale_valid + 1' failed at proto/bgp/attrs.c"
 _HOST_FILE = re.compile(r"(Ed25519PublicKey = [A-Za-z0-9+/]{43}\n|-----END RSA PUBLIC KEY-----\n)")
