@@ -22,9 +22,9 @@ ARCHS = {
 FILES = sorted(path.name for path in UNIT.glob("test_*.py"))
 QUICK = [
     f"test_{name}.py" for name in (
-        "address", "bird_render", "clock", "compat", "config", "corpus", "disk", "ed25519", "fib", "lan", "latency",
-        "neighbours", "plan", "records", "roster", "status", "stream", "tinc_render", "ubus_blob", "ubus_client",
-        "uci",
+        "address", "bird_render", "cache", "clock", "compat", "config", "corpus", "disk", "ed25519", "fib", "lan",
+        "latency", "membership", "neighbours", "plan", "records", "roster", "status", "stream", "tinc_render",
+        "ubus_blob", "ubus_client", "uci",
     )
 ]
 ASKED = os.environ.get("ARCH", "").split()
