@@ -79,7 +79,7 @@ def lost(found):
 def announcement(router, number):
     """What the router's BIRD shows of the route to the LAN of router `number`, in both families."""
     return "".join(
-        router.bird(f"show route all {prefix}") for prefix in (f"192.168.{number}.0/24", f"fd00:{number}::/64")
+        router.bird(f"show route all {prefix} primary") for prefix in (f"192.168.{number}.0/24", f"fd00:{number}::/64")
     )
 
 

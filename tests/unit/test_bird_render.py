@@ -57,7 +57,7 @@ def test_in_a_small_mesh_what_members_announce_is_passed_on_and_taken_from_who_p
         assert text.count("source = RTS_BGP && bgp_local_pref = 100 && !((65535, 6) ~ bgp_community)") == small
         if small:
             passed_on = text.split("function passed_on4()")[1].split("}")[0]
-            assert passed_on.count("192.168.") == len(peers) and "bgp_local_pref = 50;" in passed_on
+            assert passed_on.count("192.168.") == len(peers) and "bgp_local_pref = 0;" in passed_on
 
 
 def test_without_bfd_there_is_no_word_of_it():

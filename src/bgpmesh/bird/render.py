@@ -178,13 +178,14 @@ filter {{
 			accept;
 		}}"""
 
-# What a member says of the others: used where their own sessions are down.
+# What a member says of the others: used where their own sessions are down. Were it preferred to what a drained member
+# says itself, two others would send each other what is for it.
 _PASSED_ON = """\
 function passed_on{family}()
 {{
 	if net !~ [ {prefixes} ] then reject;
 	{check}
-	bgp_local_pref = 50;
+	bgp_local_pref = 0;
 }}
 """
 
