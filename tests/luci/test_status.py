@@ -243,6 +243,21 @@ def five():
     return answers
 
 
+def test_a_member_without_a_session_is_connected_by_way_of_the_reflectors(told):
+    told.server.answers = mesh.mesh(5, broken=[5])
+    by = {peer["node"]: peer for peer in told.server.answers[PEERS]["peers"]}
+    by["n4"].update(bgp="", bgp_since="", bgp_age=None, via=["n2", "n3"])
+    by["n5"].update(bgp="", bgp_since="", bgp_age=None, via=[])
+    page = told.open()
+    rows = page.locator(".bm-list").first
+    expect(rows.locator("tr", has_text="via n2, n3")).to_contain_text("n4")
+    expect(rows.locator("tr", has_text="via n2, n3")).to_contain_text("connected")
+    expect(rows.locator("tr", has_text="10.0.0.5")).to_contain_text("no BGP session")
+    assert rows.locator("tr", has_text="via").count() == 1
+    rows.get_by_role("button", name="BGP session").click()
+    assert column(page, "Router") == ["n3", "n2", "n4", "n5"]
+
+
 def sign(page, title):
     return page.get_by_role("columnheader", name=title).first.get_attribute("aria-sort")
 

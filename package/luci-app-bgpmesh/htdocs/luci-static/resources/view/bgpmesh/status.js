@@ -223,7 +223,7 @@ function peerTable() {
 		{
 			/* Established ones first, the oldest on top. */
 			title: _('BGP session'),
-			key: peer => (peer.bgp == 'Established') ? -1 - (peer.bgp_age ?? 0) : peer.bgp ? 0 : null,
+			key: peer => (peer.bgp == 'Established') ? -1 - (peer.bgp_age ?? 0) : peer.via?.length ? -0.5 : peer.bgp ? 0 : null,
 			fill: (td, peer) => fill(td, [
 				peer.bgp || (peer.via?.length ? _('via %s').format(peer.via.join(', ')) : '–'),
 				(peer.bgp && sessionAge(peer)) ? _('since %s').format(sessionAge(peer)) : '',
