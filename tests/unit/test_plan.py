@@ -194,3 +194,37 @@ def test_what_nobody_may_announce_is_named():
         ["192.168.1.0/24"],
         [("prefix_unusable", text) for text in ("10.0.0.0/16", "0.0.0.0/0", "169.254.0.0/16")],
     )
+
+
+# Route reflectors
+
+
+def aware(node, number, **changes):
+    return member(node, number, full_mesh_max=4, reflector="yes" if node in ("bravo", "carol") else "no", **changes)
+
+
+# The same ones in all plans, as in those that an agent makes: who is another is taken for one that has changed.
+FIVE = [aware(node, number + 1) for number, node in enumerate(("alfa", "bravo", "carol", "dora", "emil"))]
+
+
+def reflected(lately=((), ()), dora=None):
+    """alfa's plan in a mesh of five, beyond its bound; dora: another Member in dora's place."""
+    others = [dora if dora and one.node == "dora" else one for one in FIVE[1:]]
+    online = set([one.node for one in others])
+    return plan.make(options(), FIVE[0], others, {}, online, {}, [], "1.1", False, lately)
+
+
+def test_a_client_has_sessions_with_the_reflectors_and_those_that_it_holds_on_to():
+    found = reflected()
+    assert (found.reflectors, found.peers, found.sessions) == (["bravo", "carol"], {"bravo", "carol"}, found.peers)
+    held = reflected((["dora", "gone"], ["emil"]))
+    assert (held.peers, held.sessions) == (found.peers, {"bravo", "carol", "dora"})
+    assert "protocol bgp _dora " in bird(held) and "protocol bgp _dora " not in bird(found)
+
+
+def test_another_bird_conf_is_seen_to_be_one_whoever_has_changed():
+    assert reflected().bird == reflected().bird
+    assert reflected().bird != reflected(dora=aware("dora", 4, prefixes=["192.168.44.0/24"])).bird
+    assert reflected().bird != reflected((["dora"], ())).bird
+    # A session that is there anyway becomes one with a reflector.
+    assert reflected((["dora"], ())).bird != reflected((["dora"], ["dora"])).bird
