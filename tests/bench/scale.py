@@ -29,7 +29,8 @@ HERE = Path(__file__).resolve().parent
 SIZES = tuple(int(size) for size in (os.environ.get('SIZES') or '100,1000,5000').split(','))
 RUNTIMES = ("micropython", "python3")
 SECRET = "correct horse battery staple"
-HEAPS = ("2M", "4M", "8M", "16M")  # MicroPython's, tried in turn
+HEAPS = (2, 4, 8, 16)  # MB for MicroPython, tried in turn
+MEMBER = 2048  # bytes of heap for each member, at least: with less it is hardly worth trying
 POLLS = 100
 # Of 1,000 members on MicroPython: what, and no more than that.
 LIMITS = {"heap given": 2, "plan": 1000, "poll, bytes": 1000, "poll": 1}
@@ -63,7 +64,7 @@ FIGURES = (
 def run(report, arguments):
     """The part `scale`. What takes time is processor time but for the first listing."""
     curves = {}
-    with Etcd() as etcd:
+    with Etcd() as etcd, etcd.watched() as watcher:
         crowd = []
         for members in SIZES:
             more = [member(number) for number in range(len(crowd) + 1, members + 1)]
@@ -75,12 +76,18 @@ def run(report, arguments):
                 name = f"{members}, {runtime}"
                 limits = LIMITS if (members, runtime) == (1000, "micropython") else {}
                 if heap:
-                    report.add("scale", f"{name}: heap given", int(heap[:-1]), "MB", limits.get("heap given"), digits=0)
+                    report.add("scale", f"{name}: heap given", heap, "MB", limits.get("heap given"), digits=0)
                 for figure, step, field, unit in FIGURES:
                     value = found[step][field] / (1024 if field == "heap" else 1)
                     if value or field != "heap":
                         report.add("scale", f"{name}: {figure}", value, unit, limits.get(figure))
                         curves.setdefault((runtime, figure), []).append((members, value))
+        # What a program in Go takes that does nothing but to listen.
+        private, resident = outside.memory(watcher.pid)
+        report.add("scale", "`etcdctl watch`: private", private, "kB", digits=0)
+        report.add("scale", "`etcdctl watch`: resident", resident, "kB", digits=0)
+        ours = curves["micropython", "private after"][0][1]
+        report.add("scale", f"`etcdctl watch`: private, by that of a router of {SIZES[0]}", private / ours, "times")
     if arguments.draw:
         Path(arguments.draw).write_text(drawn(curves))
         report.say(f"scale: drawn into {arguments.draw}")
@@ -88,14 +95,14 @@ def run(report, arguments):
 
 def measure(etcd, crowd, runtime):
     """step -> what it has cost a router that knows all of the crowd; and the heap it was given."""
-    for heap in HEAPS:
+    for heap in [size for size in HEAPS if MEMBER * len(crowd) <= size << 20]:
         with tempfile.TemporaryDirectory() as folder:
             lone = Lone(runtime, folder, etcd.url, heap)
             try:
                 return _measure(etcd, crowd, lone), heap if runtime == "micropython" else None
             except MemoryError:
                 if heap == HEAPS[-1]:
-                    raise OSError(f"{len(crowd)} members do not fit into a heap of {heap}") from None
+                    raise OSError(f"{len(crowd)} members do not fit into a heap of {heap} MB") from None
             finally:
                 lone.close()
 
@@ -189,6 +196,17 @@ class Etcd:
         self._process.terminate()
         self._process.wait(30)
         self._folder.cleanup()
+
+    @contextlib.contextmanager
+    def watched(self):
+        """A process that watches all of it, as it is while nothing happens."""
+        argv = [root.build()["base"] / "usr/bin/etcdctl", "--endpoints", self.url, "watch", "--prefix", "/none/"]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={**os.environ, "ETCDCTL_API": "3"})
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
 
     def post(self, path, request):
         """The answer of the JSON gateway."""
@@ -305,7 +323,7 @@ class Lone:
         for name in ("run", "etc"):
             (Path(folder) / name).mkdir()
         self.daemons = Daemons(Path(folder) / "run")
-        program = [root.PROJECT / ".cache/bin/micropython", "-X", "heapsize=" + heap]
+        program = [root.PROJECT / ".cache/bin/micropython", "-X", f"heapsize={heap}M"]
         if runtime == "python3":
             program = [sys.executable]
         source = str(root.PROJECT / "src")

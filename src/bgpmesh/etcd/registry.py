@@ -365,6 +365,7 @@ class Registry(View):
             if total > _MOST:
                 many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"
                 raise EtcdError("limit", many % (self.endpoint, _MOST, ", ".join(self._prefixes)))
+            compat.pace_collector()
             large = not names and any([table in TEXTS for table, _ in pending])
             limit = min(_PAGE if large else 4 * _PAGE, 2 * limit)
             skip = False
