@@ -213,7 +213,7 @@ def test_check_finds_every_layer_in_order(lab):
     layers = re.findall("^ok    ([^:]+):", check.stdout, re.M)
     wanted = (
         "configuration, changes, clock, DNS, etcd, auth, agent, kernel, tinc port, interface, firewall, BIRD, "
-        "prefixes, members"
+        "prefixes, members, failover"
     )
     assert layers == wanted.split(", ")
     found = json.loads(lab.router(4).bgpmesh("check", "-j").stdout)
