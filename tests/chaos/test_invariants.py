@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,6 +113,14 @@ def test_what_is_left_over_is_seen(field, what):
     finally:
         one.exec(["sh", "-c", undo])
     whole(field)
+
+
+def test_a_tunnel_that_no_key_was_agreed_on_for_is_seen(field, monkeypatch):
+    async def nodes(_):
+        return {"r2": SimpleNamespace(reachable=True, keyed=False), "r3": SimpleNamespace(reachable=True, keyed=True)}
+
+    monkeypatch.setattr(invariants.Socket, "nodes", nodes)
+    field.lab.wait(lambda: "no key with ['r2']" in invariants.unfinished(field), 60, "the missing key to be seen", 0.2)
 
 
 def test_a_key_left_in_etcd_is_seen(field):
