@@ -26,8 +26,9 @@ GROWTH = 768  # kB that it may have more of than in the first calm
 _FAULTS = re.compile(
     r"Traceback|a fault of the agent itself|MemoryError|[Ss]egmentation|Assertion|\bBUG\b|<BUG>|Uncaught|core dumped"
 )
-# BIRD 3.1.7 ends where a session is lost once more before its peer's restart is over. procd starts it again, and
-# its peers keep its routes: that nothing comes of it is what the other invariants see to.
+# BIRD 3.1.7 ends where a session is lost once more before its peer's restart is over, and tinc0 with it: next hops that
+# change take the mark off routes that are long-lived stale, and marking them again is not foreseen. procd starts it
+# again, and its peers keep its routes: that nothing comes of it is what the other invariants see to.
 _BORNE = "Assertion 'irh->stale_set == irh->stale_valid + 1' failed at proto/bgp/attrs.c"
 _HOST_FILE = re.compile(r"(Ed25519PublicKey = [A-Za-z0-9+/]{43}\n|-----END RSA PUBLIC KEY-----\n)")
 
