@@ -1,7 +1,5 @@
 """The small values that the core and the edges share."""
 
-import hashlib
-
 from . import compat
 
 RUN = "/var/run/bgpmesh"  # tmpfs: what is rendered, and the daemons' sockets
@@ -41,14 +39,6 @@ class Text:
         if not self._digest:
             self._digest = compat.digest(self.pieces())
         return self._digest
-
-    def pieces_once(self):
-        """The same as pieces(); after the last of them the digest is known."""
-        total = hashlib.sha256()
-        for piece in self.pieces():
-            total.update(piece.encode())
-            yield piece
-        self._digest = total.digest()
 
     def __eq__(self, other):
         return self.digest == other.digest

@@ -29,7 +29,6 @@ class Bird:
         self._procd = procd
         self._socket = control.Socket(BIRD_SOCKET, self._node)
         self._names = {}  # of the last plan
-        self._applied = None  # the Text that was compared with bird.conf last
 
     async def apply(self, plan):
         """Makes configuration and service what the plan says; touches only what differs.
@@ -60,14 +59,10 @@ class Bird:
         there = disk.digest(BIRD_CONF)
         # An agent that ended while it tried another one has left that: BIRD may have taken it.
         sure = not self._doubted and not compat.exists(_NEW)
-        if sure and conf is self._applied and there == conf.digest:
+        if sure and there == conf.digest:
             return False
         disk.make_folder(RUN, 0o755)
-        disk.write_pieces(_NEW, conf.pieces_once(), 0o600)
-        self._applied = conf
-        if sure and there == conf.digest:
-            disk.remove(_NEW)
-            return False
+        disk.write_pieces(_NEW, conf.pieces(), 0o600)
         return True
 
     def doubt(self):
