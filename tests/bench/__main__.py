@@ -1,7 +1,8 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
-what is measured, how often and how long. SCALE=1 is PARTS=scale; DRAW=docs/scale.svg has it draw a picture.
+what is measured, how often and how long. SCALE=1 is PARTS=scale, with
+SIZES=100,1000,5000 members; DRAW=docs/scale.svg has it draw a picture.
 """
 
 import argparse

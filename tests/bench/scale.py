@@ -26,7 +26,7 @@ from . import outside
 from .mesh import middle
 
 HERE = Path(__file__).resolve().parent
-SIZES = tuple(int(size) for size in (os.environ.get('SIZES') or '100,1000,5000').split(','))
+SIZES = tuple(int(size) for size in (os.environ.get("SIZES") or "100,1000,5000").split(","))
 RUNTIMES = ("micropython", "python3")
 SECRET = "correct horse battery staple"
 HEAPS = (2, 4, 8, 16)  # MB for MicroPython, tried in turn
@@ -137,7 +137,8 @@ def drawn(curves):
     parts.append('<rect width="1040" height="720" fill="#fff"/>')
     for at, (title, figures) in enumerate(panels):
         parts += _panel(60 + at % 2 * 520, 40 + at // 2 * 350, title, figures, curves)
-    words = "One router of a mesh of 100, 1,000 and 5,000 members. Solid: MicroPython; dashed: CPython."
+    sizes = ", ".join(f"{size:,}" for size in SIZES)
+    words = f"One router of a mesh of {sizes} members. Solid: MicroPython; dashed: CPython."
     return "\n".join([*parts, f'<text x="60" y="708" fill="#444">{words}</text>', "</svg>\n"])
 
 
