@@ -130,8 +130,9 @@ class Membership:
 
     def _is_bridged(self):
         own = self.own()
-        told = own and own.secrets[:1] == network_secret.names(self.config.secrets[:1])
-        return self._bridged or not self.config.secret_old or bool(told)
+        if own and own.secrets[:1] == network_secret.names(self.config.secrets[:1]):
+            self._bridged = True  # as told before this start; and whatever becomes of the record
+        return self._bridged or not self.config.secret_old
 
     def vouch(self, nodes):
         """These members are seen to be in the mesh, whatever becomes of their records."""

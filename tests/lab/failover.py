@@ -36,6 +36,8 @@ def relay(one, other):
 def when_their_path_is_cut(lab, one, other, watched=15):
     """Seconds for which two LANs do not reach each other, watched until so many seconds of requests were answered."""
     guarded(lab)
+    # Where a path was cut before, packets may still go by way of another.
+    lab.wait(lambda: not relay(one, other) and not relay(other, one), 2 * SOON, "a tunnel of their own", 0.2)
     ping = Ping(one, other)
     with cut(lab, one, other):
         _outlast(lab, ping, watched)

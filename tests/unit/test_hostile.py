@@ -553,6 +553,22 @@ def test_members_are_given_another_secret_one_after_the_other():
     assert not [node for node in names if '"secrets"' in store.records[node].text]
 
 
+def test_who_has_told_of_both_secrets_tells_of_both_though_the_registry_is_emptied():
+    # An agent that did not tell itself: it found them told in its record.
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    alfa, bravo = given(alfa, NEW, OLD), given(bravo, NEW, OLD)
+    alfa.steps(2)
+    bravo.steps(2)
+    again = Router(store, "alfa", NEW, OLD, number=1)
+    again.steps(2)
+    store.wipe()
+    for _ in range(4):
+        again.steps()
+        assert len(again.membership.me.secrets) == 2
+    assert '"secrets"' in store.records["alfa"].text
+
+
 def test_a_member_that_was_forgotten_is_refused_when_the_earlier_secret_is_no_more():
     store = Store()
     alfa, bravo = mesh(store, "alfa", "bravo")
