@@ -72,6 +72,7 @@ class Membership:
             self.runs_as = earlier.runs_as
             self.claims = earlier.claims
             self._sure, self._cached = earlier._sure, earlier._cached
+            self._bridged = earlier._bridged and earlier.config.secrets == self.config.secrets
         else:
             try:
                 cache.load()

@@ -567,6 +567,15 @@ def test_who_has_told_of_both_secrets_tells_of_both_though_the_registry_is_empti
         again.steps()
         assert len(again.membership.me.secrets) == 2
     assert '"secrets"' in store.records["alfa"].text
+    # Nor does one whose other options change meanwhile; with another secret BIRD has to have taken it first.
+    store.wipe()
+    again.steps()
+    del store.records["alfa"]
+    again.membership._decode(store.records)
+    changed = Router(store, "alfa", NEW, OLD, "option endpoint '192.0.2.1'", number=1, earlier=again)
+    assert len(changed.membership.me.secrets) == 2
+    changed = Router(store, "alfa", "option secret 'one more, as long as others'", OLD, number=1, earlier=again)
+    assert len(changed.membership.me.secrets) == 1
 
 
 def test_a_member_that_was_forgotten_is_refused_when_the_earlier_secret_is_no_more():
