@@ -56,6 +56,7 @@ class Convergence:
         self.tincd = Tincd(procd, tinc_version, report)
         self.bird = Bird(procd)
         self._problems = problems
+        self._report = report
         self._neighbours = Neighbours()
         self.events = Events(bus)
         self.latency = Latency()
@@ -409,6 +410,8 @@ class Convergence:
         if late:
             try:
                 await self.bird.renew_routes()
+                if now - min([lacking[key] for key in late]) >= _PATIENCE and await self.bird.is_recovering():
+                    await self._start_bird_anew()
             except BirdError:
                 pass  # said where it is looked at
         text = (
@@ -420,6 +423,17 @@ class Convergence:
             for node, prefix in late
             if now - lacking[node, prefix] >= _PATIENCE and node in self.plan.peers
         ]
+
+    async def _start_bird_anew(self):
+        """Has a BIRD ended that has never ended its recovery, as 3.1.7 may; the next one is not told of any."""
+        self._report("bird is started again: it gives the kernel no routes, and waits for what has come")
+        try:
+            async with self._applying:
+                await self.bird.stop()
+        except (UbusError, OSError):
+            pass  # said where procd is needed
+        self._lacking = {}
+        self.audit()
 
     async def _join_interface(self):
         """Gives the overlay's interface what the kernel forgets with it. Returns what is wrong with that, as Problems.

@@ -145,10 +145,11 @@ def test_the_form_has_every_option_the_agent_knows(form):
 
 def test_placeholders_show_the_defaults(form):
     for name, default in DEFAULTS.items():
-        if isinstance(default, str) and default and name not in ("enabled", "etcd_api", "trust"):
+        if isinstance(default, str) and default and name not in ("enabled", "etcd_api", "trust", "reflector"):
             assert field(form, name).get_attribute("placeholder") == default, name
     expect(field(form, "etcd_api")).to_have_value("v3")
     expect(field(form, "trust")).to_have_value("open")
+    expect(field(form, "reflector")).to_have_value("auto")
     chosen = form.locator('[data-name="announce"] input:checked')
     assert chosen.evaluate_all("all => all.map(one => one.value)") == ["lan"]
 
@@ -179,7 +180,7 @@ def test_a_value_is_refused_where_the_agent_refuses_it(shared_form, name):
 
 
 def test_the_table_of_values_leaves_no_option_out():
-    chosen = {"enabled", "etcd_api", "announce", "trust"}
+    chosen = {"enabled", "etcd_api", "announce", "trust", "reflector"}
     assert set(DEFAULTS) - set(VALUES) == chosen, "those that are chosen, not typed"
 
 

@@ -13,6 +13,7 @@ CONF = "/var/run/bgpmesh/bird.conf.new"
 CONFIGURE = 'configure "%s" timeout 30' % CONF
 GREETING = "0001 BIRD 3.1.7 ready."
 UP = ["1000-BIRD 3.1.7", "1011-Router ID is 10.0.0.1", " Hostname is vm", "0013 Daemon is up and running"]
+RECOVERS = UP[:-1] + ["0024-Graceful restart recovery in progress", "   Waiting for 2 channels to recover"] + UP[-1:]
 BUSY = UP[:-1] + ["0013 Reconfiguration in progress"]
 ACCEPTED = [
     "0002-Reading configuration from " + CONF,
@@ -405,6 +406,18 @@ def test_a_busy_bird_is_waited_for_before_and_after():
     replies["show status"] = [BUSY, BUSY, UP, BUSY, UP]
     _, asked = configured(Bird(replies))
     assert asked == ["show status"] * 3 + [CONFIGURE] + ["show status"] * 2 + ["show protocols", "configure confirm"]
+
+
+def test_a_recovery_is_waited_for_and_not_for_ever():
+    replies = willing()
+    replies["show status"] = [RECOVERS, RECOVERS, UP]
+    assert configured(Bird(replies))[1][:4] == ["show status"] * 3 + [CONFIGURE]
+    before, control.RECOVERY_TIME = control.RECOVERY_TIME, -1
+    try:
+        replies["show status"] = [RECOVERS]
+        assert configured(Bird(replies))[1][:2] == ["show status", CONFIGURE]
+    finally:
+        control.RECOVERY_TIME = before
 
 
 def test_a_bird_that_stays_busy_is_given_nothing():

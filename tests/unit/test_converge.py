@@ -61,6 +61,7 @@ class Daemon:
         self.name = None
         self.restarts = False
         self.renewed = 0
+        self.recovers = False
         self.nodes = {}
         self.sessions = {}
         self.stopped = 0
@@ -106,6 +107,9 @@ class Daemon:
 
     async def renew_routes(self):
         self.renewed += 1
+
+    async def is_recovering(self):
+        return self.recovers
 
     def warm_up(self, plan):
         self.warmed += 1
@@ -270,6 +274,27 @@ def test_a_route_that_is_not_in_the_kernel_is_put_there_again_and_said_where_tha
     router.routed.add("192.168.3.0/24")
     assert router.step(2 * converge._PATIENCE + 3) == "converged"
     assert router.codes() == []
+
+
+def test_a_bird_that_never_ends_its_recovery_is_started_again():
+    for recovers in (False, True):
+        router = Router(2, 3)
+        router.step()
+        router.connect("r2", "r3")
+        router.bird.recovers = recovers
+        router.routed = set()
+        begun = converge._PATIENCE + 1
+        for later in (begun, begun + converge._PATIENCE - 1):
+            router.step(later)
+            assert router.bird.stopped == 0
+        applied = len(router.bird.applied)
+        router.step(begun + converge._PATIENCE)
+        router.connect("r2", "r3")
+        router.step(begun + converge._PATIENCE + 1)
+        assert (router.bird.stopped, len(router.bird.applied) - applied) == (recovers, recovers)
+        # One that is told to recover all the same is given as long as the one before.
+        router.step(begun + converge._PATIENCE + 2)
+        assert router.bird.stopped == recovers
 
 
 def test_a_route_that_is_refused_or_whose_session_is_down_is_not_missed():

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 
 from .. import compat, stream
+from .render import RECOVERY_TIME
 
 TIMEOUT = 10
 _LIMIT = 1 << 22  # bytes of a reply
@@ -120,12 +121,22 @@ class Socket:
             await asyncio.sleep(0.05)
         await self.ask("configure confirm")
 
+    async def is_recovering(self):
+        """Whether BIRD still waits for its peers' routes, after the one before it was killed."""
+        return _recovers(await self.ask("show status"))
+
     async def _settle(self):
-        # A second reconfiguration while one runs is what BIRD 3.1.7 does not survive.
-        deadline = compat.monotonic() + TIMEOUT
-        while (await self.ask("show status"))[-1][1] != "Daemon is up and running":
-            if compat.monotonic() > deadline:
+        # A second reconfiguration while one runs is what BIRD 3.1.7 does not survive. And a recovery amid which
+        # sessions begin anew it may never end.
+        began = compat.monotonic()
+        while True:
+            reply = await self.ask("show status")
+            waited = compat.monotonic() - began
+            busy = reply[-1][1] != "Daemon is up and running"
+            if busy and waited > TIMEOUT:
                 raise BirdError("BIRD is still busy with a reconfiguration after %d s" % TIMEOUT)
+            if not busy and (not _recovers(reply) or waited > RECOVERY_TIME + 1):
+                return
             await asyncio.sleep(0.05)
 
     async def _ask(self, command, take, joined=True):
@@ -152,6 +163,10 @@ class Socket:
             return await _read_pieces(connection)
         finally:
             connection.close()
+
+
+def _recovers(status):
+    return any(["recovery in progress" in text for _, text in status])
 
 
 async def _read_reply(connection):

@@ -141,6 +141,10 @@ class Bird:
             if (await self._socket.ask(command + ' "kernel*"'))[-1][0] < 8000:
                 return
 
+    async def is_recovering(self):
+        """Whether it waits for its peers' routes and gives the kernel none yet. Raises control.BirdError."""
+        return await self._socket.is_recovering()
+
     async def routes(self):
         """node -> routes received and accepted. Raises control.BirdError."""
         found = await self._socket.routes()
