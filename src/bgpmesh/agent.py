@@ -2,7 +2,7 @@
 
 import asyncio
 
-from . import cache, compat, converge, disk, etcd, netifd, status
+from . import compat, converge, disk, etcd, netifd, status
 from . import plan as planning
 from .bird import ao
 from .discovery import Discovery
@@ -191,7 +191,8 @@ class Agent:
         self._report("leaving the mesh")
         if self.mesh:
             await self.mesh.stop()
-        disk.remove(cache.PATH)
+        if self.membership:
+            self.membership.forget()
         asyncio.create_task(self._end())
 
     async def remove(self, node):

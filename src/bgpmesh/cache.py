@@ -66,6 +66,17 @@ class Cache:
         return True
 
 
+def forget(serials):
+    """Keeps nothing of the mesh but these serials, node -> serial, and not even them where flash is full."""
+    try:
+        if serials:
+            disk.write_pieces(PATH, _lines(None, {}, serials), 0o600)
+            return
+    except OSError:
+        pass  # the file of before says more than is to be kept
+    disk.remove(PATH)
+
+
 def _read(total):
     """The lines of the file that are text, one by one, each piece of it given to total.update()."""
     rest = b""

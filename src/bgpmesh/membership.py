@@ -2,7 +2,7 @@
 
 from . import VERSION, address, clock, compact, compat, records
 from . import secret as network_secret
-from .cache import Cache
+from .cache import Cache, forget
 from .held import GRACE, Held, Serials
 from .model import Problem
 from .tally import Tally
@@ -592,6 +592,12 @@ class Membership:
         self._take_in()
         if not self._is_taken():
             await self.registry.leave(self._farewell(self.config.node))
+
+    def forget(self):
+        """Keeps no more of the mesh on flash than how far our serials have gone, which who comes back goes on from."""
+        node = self.config.node
+        last = self._serials.get(node)
+        forget({node: last + 1} if self.config.secret and last else {})  # the farewell's
 
     async def remove(self, node):
         """Takes another member out of the registry. Raises EtcdError, ValueError."""

@@ -515,6 +515,32 @@ def test_the_serials_of_those_that_are_gone_are_bounded():
     assert serials.get("bravo") == 3
 
 
+def test_who_left_and_comes_back_is_no_replay_though_the_registry_has_forgotten_it():
+    store = Store()
+    path = folder("left") + "/members"
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    ahead = clock.now() + 3600
+    alfa.membership._serials.note("alfa", ahead)  # signed while the clock was ahead
+    alfa.membership._kept, alfa.membership.me.ao = None, True
+    alfa.steps(2)
+    bravo.steps(2)
+    assert bravo.membership._serials.get("alfa") > ahead
+    before, cache.PATH = cache.PATH, path
+    try:
+        run(alfa.membership.leave())
+        alfa.membership.forget()
+    finally:
+        cache.PATH = before
+    assert '"text"' not in disk.read(path)
+    bravo.steps(2)
+    store.wipe()
+    again = member(store, "alfa", cached=path)
+    for _ in range(3):
+        again.steps()
+        bravo.steps()
+    assert (bravo.others, bravo.faults()) == (["alfa"], []), texts(bravo)
+
+
 # Another secret
 
 

@@ -83,7 +83,7 @@ class Socket:
         return self._sessions
 
     async def routes(self):
-        """protocol name -> number of routes imported, all channels together."""
+        """protocol name -> number of routes in use, all channels together."""
         return parse_routes(await self.ask('show protocols all "_*"'))
 
     async def watched(self):

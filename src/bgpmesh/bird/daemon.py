@@ -146,7 +146,7 @@ class Bird:
         return await self._socket.is_recovering()
 
     async def routes(self):
-        """node -> routes received and accepted. Raises control.BirdError."""
+        """node -> routes received and in use. Raises control.BirdError."""
         found = await self._socket.routes()
         return {render.node_name(name): found[name] for name in found}
 
