@@ -1,8 +1,9 @@
 """A path that fails without a word: how long two LANs with another path do not reach each other."""
 
 import random
+import time
 
-from lab.failover import when_their_path_is_cut, when_their_relay_dies
+from lab.failover import guarded, when_their_path_is_cut, when_their_relay_dies
 from lab.lab import Lab
 
 from .mesh import middle
@@ -17,8 +18,11 @@ def run(report, arguments):
     runs = arguments.failures
     report.say(f"failover: a mesh of {NODES}: a path is cut, and a router that carries another's traffic dies")
     dice = random.Random(runs)
+    rates = []
     for what, options, times in (("", {}, runs), (" without BFD", {"bfd_interval": "0"}, 3)):
         with Lab("bench", NODES, options=options) as lab:
+            guarded(lab)
+            rates.append(rate(lab.router(1)) / (NODES - 1))
             for name, measure in FAILURES.items():
                 took = []
                 for turn in range(times):
@@ -27,3 +31,13 @@ def run(report, arguments):
                 limit = None if options else LIMIT
                 report.add("failover", name + what, middle(took), "s", limit)
                 report.add("failover", name + what + ", worst", max(took), "s", limit)
+    report.add("failover", "BFD sends to each peer", rates[0] - rates[1], "bytes/s", note="on the wire", digits=0)
+
+
+def rate(router, seconds=40):
+    """Bytes that a router sends in a second."""
+    counts = []
+    for pause in (8, seconds):  # the first: until what came with the sessions is over
+        time.sleep(pause)
+        counts.append(int(router.exec(["cat", "/sys/class/net/wan/statistics/tx_bytes"]).stdout))
+    return (counts[1] - counts[0]) / seconds
