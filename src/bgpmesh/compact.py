@@ -45,8 +45,9 @@ class Compact(Member):
         if head[7]:
             at = _START + head[5] + head[6]
             found.append((2, int.from_bytes(data[at : at + 7], "big")))
-        if len(data) > _keys_at(data, head):
-            found.append((2, _rsa_mark(data)))
+        at = _keys_at(data, head)
+        if len(data) > at:
+            found.append((2, _rsa_mark(data, at)))
         if self.next:
             if self.next.ed25519:
                 found.append((2, int.from_bytes(self.next.ed25519.encode()[:7], "big")))
@@ -145,8 +146,9 @@ def _unpack_key(data):
     return "\n".join(lines + ["-----END %s-----" % kind])
 
 
-def _rsa_mark(data):
-    return int.from_bytes(data[-12:-5], "big")  # before the exponent, which all have
+def _rsa_mark(data, start=0):
+    # Before the exponent, which all have, and nothing of what is before the key.
+    return int.from_bytes(data[max(start, len(data) - 12) : -5], "big")
 
 
 def _bytes6(number):

@@ -208,6 +208,19 @@ def test_who_cannot_be_reached_is_dialled_again_sooner_than_tincd_would(router):
 
 
 @given(Router)
+def test_who_is_reached_by_way_of_another_alone_is_dialled_ever_later(router):
+    router.seen = {"b": Node(True, True, True, None), "c": Node(True, True, False, None)}
+    dialled = [number / 10 for number in range(1, 1000) if router.look(["b", "c"], {"b", "c"}, later=number / 10)]
+    pauses = [after - before for before, after in zip(dialled, dialled[1:])]
+    assert dialled[0] < 1 and pauses[0] < 0.5 and 15 <= max(pauses) <= 30.2 and pauses[-1] > 10
+    router.seen = {"b": Node(True, True, True, None), "c": Node(True, True, True, None)}
+    assert router.look(["b", "c"], {"b", "c"}, later=100) == []
+    # Who is not dialled by us has the tunnel or not.
+    router.seen = {"b": Node(True, True, False, None)}
+    assert router.look(["c"], {"b"}, later=101) == []
+
+
+@given(Router)
 def test_it_is_ready_when_all_who_are_online_are_reached_and_have_keys(router):
     plan = planned({"b": "b", "c": "c"})
     cases = (

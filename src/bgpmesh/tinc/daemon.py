@@ -38,6 +38,7 @@ class Tincd:
         self._procd = procd
         self._report = report
         self._dial = Retry(0.25, 4 if version == "1.0" else 2)
+        self._detour = Retry(0.25)
         self._hang_up = Retry(0.5, 8)  # a handshake over a slow link takes seconds
         self._unreached = []  # when it was last time to hang up
         if version == "1.0":
@@ -82,7 +83,8 @@ class Tincd:
         """Looks at the running daemon. Raises control.TincError where it cannot be asked.
 
         A member that is online and could not be reached is dialled again soon: tincd itself waits
-        ever longer, and both may just have started.
+        ever longer, and both may just have started. So is one that is reached by way of another alone,
+        which both of us depend on until then; but ever later, for there may be no way to it but that.
         """
         self._names = plan.names
         found = await self._control.nodes(plan.names)
@@ -94,11 +96,17 @@ class Tincd:
             if node and (node not in self.nodes or found[name].reachable):
                 self.nodes[node] = found[name]
         self.running = True
-        unreached = [node for node in plan.dialled if node in online and not self.reaches(node)]
+        lacking = [node for node in plan.dialled if node in online and not self._has_tunnel(node)]
+        unreached = [node for node in lacking if not self.reaches(node)]
+        if not lacking:
+            self._detour.succeeded()
         if not unreached:
             self._unreached = []
             self._dial.succeeded()
             self._hang_up.succeeded()
+            if lacking and self._detour.due():
+                await self._control.retry([])
+                self._detour.failed()
         elif self._dial.due():
             hung = []
             if self._hang_up.due():
@@ -141,6 +149,9 @@ class Tincd:
     def reaches(self, node):
         """Whether there is a tunnel to the node, direct or by way of others."""
         return node in self.nodes and self.nodes[node].reachable
+
+    def _has_tunnel(self, node):
+        return self.reaches(node) and self.nodes[node].direct
 
     def clean(self, plan):
         """Whether there is no file of a stranger: tincd itself adds one for a node whose key it hears of."""
