@@ -24,6 +24,8 @@ _WATCH = 120  # seconds after which a watch is opened anew: one that has gone de
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
 _SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
+_FIRST = 0.01  # and over which they spread their first one where power has returned to all of them at once
+_BOOT = 300  # seconds after a router's start for which that may be so
 _COMMAND = "/usr/sbin/bgpmesh"
 _TRIAL = 2  # seconds between two looks whether the options work, until it is known
 _TRIED = 10  # and from then on
@@ -313,6 +315,7 @@ class Agent:
 
     async def _register(self):
         """Keeps the membership in step with the registry: the loop of polls."""
+        await converge.sleep(self._poll, self._stagger())
         retry = Retry(converge.QUICK, self.config.poll_interval)
         while not self._leaving:
             await self._observe_prefixes()
@@ -340,6 +343,11 @@ class Agent:
                     compat.release_code()
             delay = retry.wait() or (converge.QUICK if moving else self.config.poll_interval)
             await converge.sleep(self._poll, delay)
+
+    def _stagger(self):
+        """Seconds until the registry is asked for the first time. The mesh works from flash meanwhile."""
+        booted = float((disk.read_or_none("/proc/uptime") or "inf").split()[0])
+        return compat.random_fraction() * len(self.membership.others) * _FIRST if booted < _BOOT else 0
 
     async def _listen(self):
         """Has a poll made as soon as the registry tells of a change; what it does not tell of the next one finds."""

@@ -1,7 +1,7 @@
 """The last known members, on flash: what a router starts with while it cannot reach the registry.
 
-One JSON text per line: the router's own address first, then a line for each member's record, and one for
-the serial of each that is none any more.
+One JSON text per line: the router's own address and the registry's cluster first, then a line for each
+member's record, and one for the serial of each that is none any more.
 """
 
 import hashlib
@@ -17,11 +17,12 @@ _LONGEST = 3600  # and at most, to which they grow where somebody changes record
 
 
 class Cache:
-    """address: this router's last overlay address, or None. entries: node -> records.Entry. serials: node -> the
-    highest serial seen of who has no entry."""
+    """address: this router's last overlay address, or None. cluster: the id of the etcd cluster that the entries are
+    from, or None. entries: node -> records.Entry. serials: node -> the highest serial seen of who has no entry."""
 
     def __init__(self):
         self.address = None
+        self.cluster = None
         self.entries = {}
         self.serials = {}
         self._written = None
@@ -40,6 +41,8 @@ class Cache:
                 continue
             if isinstance(item.get("address"), str):
                 self.address = item["address"]
+            if isinstance(item.get("cluster"), str):
+                self.cluster = item["cluster"]
             found = [item.get(name) for name in ("node", "text", "created", "modified")]
             if [type(value) for value in found] == [str, str, int, int]:
                 self.entries[found[0]] = records.Entry(*found[1:])
@@ -49,16 +52,16 @@ class Cache:
         self._written = total.digest()
 
     def save(self, address, entries, serials=()):
-        """Writes address, entries and serials, when they differ from what is there and the last write is long ago.
+        """Writes them and the cluster, when they differ from what is there and the last write is long ago.
 
         Returns False while something is still to be written. Raises OSError.
         """
         now = compat.monotonic()
         if self._at is not None and now - self._at < self._interval:
             return False
-        digest = compat.digest(_lines(address, entries, serials))
+        digest = compat.digest(_lines(address, entries, serials, self.cluster))
         if digest != self._written:
-            disk.write_pieces(PATH, _lines(address, entries, serials), 0o600)
+            disk.write_pieces(PATH, _lines(address, entries, serials, self.cluster), 0o600)
             busy = self._at is not None and now - self._at < 2 * self._interval
             self._interval = min(_LONGEST, 2 * self._interval) if busy else _INTERVAL
             self._at = now
@@ -93,9 +96,9 @@ def _read(total):
                 pass
 
 
-def _lines(address, entries, serials):
+def _lines(address, entries, serials, cluster=None):
     # Made one by one: all of a large mesh at once would be the most memory that the agent ever takes.
-    yield json.dumps({"address": address}) + "\n"
+    yield '{"address":%s,"cluster":%s}\n' % (json.dumps(address), json.dumps(cluster))
     for node in sorted(entries):
         entry = entries[node]
         fields = (("node", node), ("created", entry.created), ("modified", entry.modified), ("text", entry.text))

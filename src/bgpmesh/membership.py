@@ -67,6 +67,7 @@ class Membership:
             cache.entries = earlier.in_force()
             cache.serials = earlier.serials()
             cache.address = earlier.me and earlier.me.ip
+            cache.cluster = earlier.registry.cluster
             self.polls = earlier.polls
             self.prefixes = earlier.prefixes
             self.runs_as = earlier.runs_as
@@ -85,6 +86,7 @@ class Membership:
                 self._cached = cache.entries[self.config.node].modified
         self._serials = Serials(cache.serials)
         self._decode(cache.entries)
+        self.registry.recall(cache.entries, cache.cluster)
         self.online = set(earlier.online if earlier else self.others)
         known = cache.address
         if known and known == (self.config.address or known) and self._is_usable(known):
@@ -218,6 +220,7 @@ class Membership:
         if not self._unsaved or not self.me or self.settling():
             return
         try:
+            self._cache.cluster = self.registry.cluster or self._cache.cluster
             self._unsaved = not self._cache.save(self.me.ip, self.in_force(), self.serials())
             self._problems.replace("cache", [])
         except OSError as error:

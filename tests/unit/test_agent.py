@@ -1,5 +1,6 @@
 import asyncio
 
+from bgpmesh import disk
 from bgpmesh.agent import Agent
 
 
@@ -30,6 +31,7 @@ class Membership:
         self.name = name
         self.done = done
         self.registry = self
+        self.others = {}
 
     async def step(self):
         self.done.append("step of " + self.name)
@@ -77,3 +79,20 @@ def test_an_earlier_membership_is_let_down_after_its_last_step_and_takes_no_othe
             before = ours[: last - 1] if renamed else ours[:last]
             assert before in ([], ["step of the earlier", "end of step of the earlier"]), done
             assert ("leave of the earlier" in ours) is renamed
+
+
+def test_routers_that_power_has_returned_to_ask_the_registry_one_after_another():
+    agent = Agent(Bus(), print)
+    agent.membership = Membership("a large mesh", [])
+    agent.membership.others = dict.fromkeys(range(1000))
+    before = disk.read_or_none
+    try:
+        disk.read_or_none = {"/proc/uptime": "35.07 60.01\n"}.get
+        found = [agent._stagger() for _ in range(100)]
+        assert min(found) < 2 and max(found) > 8 and max(found) <= 10 and len(set(found)) > 90
+        disk.read_or_none = {"/proc/uptime": "86400.00 60.01\n"}.get
+        assert agent._stagger() == 0
+        disk.read_or_none = {}.get
+        assert agent._stagger() == 0
+    finally:
+        disk.read_or_none = before

@@ -41,6 +41,22 @@ def test_what_was_saved_is_loaded():
         assert shown(second) == shown(first)
 
 
+def test_the_cluster_that_members_are_from_is_kept():
+    with Flash() as flash:
+        first = Cache()
+        first.cluster = "77"
+        first.save("10.0.0.1", ENTRIES)
+        second = Cache()
+        second.load()
+        assert (second.cluster, second.address) == ("77", "10.0.0.1")
+        text = disk.read(flash.path)
+        for bad in ("77", "null", "[]", "{"):
+            disk.write(flash.path, text.replace('"77"', bad), 0o600)
+            found = Cache()
+            found.load()
+            assert found.cluster is None and sorted(found.entries) == ["alfa", "bravo"], bad
+
+
 def test_serials_are_kept_of_who_has_no_entry():
     with Flash() as flash:
         Cache().save("10.0.0.1", ENTRIES, {"carol": 7, "dora": 8})

@@ -296,6 +296,58 @@ def test_what_a_restore_changed_unseen_is_found_by_the_audit():
     assert on(store, steps) == (1, True)
 
 
+def began_again(count, meanwhile, cluster=None):
+    """A registry that begins with what another one had of `count` members, before meanwhile(store)."""
+    store = filled(count)
+
+    async def steps(registry):
+        await registry.poll()
+        known = dict(registry.members)
+        again = Registry(registry._client, "/t", "alfa", 30)
+        again.recall(known, cluster or registry.cluster)
+        meanwhile(store)
+        await again.poll()
+        assert agrees(again, store)
+        assert await again.poll() is False
+        return len([node for node in known if again.members.get(node) is known[node]])
+
+    return on(store, steps)
+
+
+def test_who_begins_again_fetches_what_has_changed():
+    def meanwhile(store):
+        for key in ("/t/peers/n7", "/t/alive/n8", "/t/claims/10.0.0.9"):
+            store.delete(key)
+        store.put("/t/peers/n10", "other")
+        store.put("/t/peers/new", "new")
+        store.put("/t/alive/new")
+        store.put("/t/claims/10.0.0.11", "new")
+
+    assert began_again(100, meanwhile) == 98
+    # A few are fetched.
+    assert began_again(20, meanwhile) == 0
+
+
+def test_who_begins_again_with_another_store_reads_it_all():
+    def one_is_other(store):
+        # As after a restore, and as many writes as had been lost.
+        store.put("/t/peers/new", "new")
+        store.keys[b"/t/peers/n9"] = [b"of another past", 3, 3, "0"]
+
+    def one_is_older(store):
+        store.put("/t/peers/new", "new")
+        store.keys[b"/t/peers/before"] = [b"of another past", 3, 3, "0"]
+
+    def wiped(store):
+        store.wipe()
+        store.put("/t/peers/n9", "record")
+
+    assert began_again(100, one_is_other) == 0
+    assert began_again(100, one_is_older) == 0
+    assert began_again(100, wiped) == 0
+    assert began_again(100, lambda store: None, cluster="78") == 0
+
+
 def test_a_lost_lease_makes_a_new_generation_and_everything_is_read():
     store = filled()
 

@@ -675,7 +675,12 @@ def test_nothing_is_saved_before_the_registry_has_answered():
         assert not compat.exists(path)
         router.steps(2)
         router.membership.save()
-        assert disk.read(path).startswith('{"address": "10.0.0.1"}\n')
+        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77"}\n')
+        # While it cannot be reached it has no id, and what was kept stays as it is.
+        again = Router(Store(), cached=path)
+        again.registry.cluster = None
+        again.membership.save()
+        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77"}\n')
     finally:
         cache.PATH = before
         disk.remove_folder(path.rpartition("/")[0])

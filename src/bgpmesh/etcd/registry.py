@@ -18,6 +18,7 @@ _STATEMENT = 2048  # bytes of a statement, at most
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say; as many as members in a large mesh
 _PARTS = 32  # of a table whose keys are counted to find what is gone
 _WRONG = 4  # of these that are looked at one by one, at most
+_MANY = 64  # members that are not fetched again after a start: fewer are no more than a page or two
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
 MALFORMED = (
@@ -38,9 +39,9 @@ class View:
     """What a node sees of the registry, brought up to date by polls: what both of etcd's APIs have in common.
 
     members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node; statements: dict
-    node -> records.Entry, where `signed`. Empty before the first poll and changed in place by each; names and
-    texts are as stored, checked by nobody, except that unusual bytes in a name are written \\xNN. revision:
-    that of the store, 0 before the first poll. endpoint: who is asked. last_success: compat.monotonic() of
+    node -> records.Entry, where `signed`. Empty before the first poll but for what is recalled, and changed
+    in place by each; names and texts are as stored, checked by nobody, except that unusual bytes in a name
+    are written \\xNN. revision: that of the store, as of when that was last seen, 0 before. endpoint: who is asked. last_success: compat.monotonic() of
     the last good poll, or None; failures: polls that failed since; error: the text of the last one's error,
     None after a good one. generation: grows whenever the store turns out to have lost writes (wiped,
     restored, replaced) or this node's lease: then all of one's own is to be put again. judge: what is called
@@ -107,9 +108,17 @@ class View:
         return changed
 
     @property
+    def cluster(self):
+        """The id of the cluster that the last poll asked, where the API has one, else None."""
+        return self._cluster
+
+    @property
     def passed_over(self):
         """How many records were passed over."""
         return self._spare[_PEERS]
+
+    def recall(self, entries, cluster):
+        """Begins with node -> records.Entry of members, which were read from the cluster of this id some time ago."""
 
     def reread(self):
         """Has the next poll read everything anew."""
@@ -208,6 +217,18 @@ class Registry(View):
         self._audit = _AUDIT  # after which number of them that is due
         self._calm = False  # whether the last look found nothing, and nothing has rung since
         self._lease = None
+
+    def recall(self, entries, cluster):
+        """As of View. What has not changed since is not fetched again, which is most of what a start costs etcd.
+
+        That the store is the one of then is seen by its cluster, and by the revision of every key. Of a few
+        members these could be the same by accident in one that was set up anew.
+        """
+        if cluster and len(entries) >= _MANY:
+            for name in entries:
+                self._take_record(name, entries[name])
+            self._cluster = cluster
+            self.revision = max([entry.modified for entry in entries.values()])
 
     async def _poll(self):
         if self.revision and not self._doubt:
