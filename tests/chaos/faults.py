@@ -311,7 +311,8 @@ def cut_from_etcd(field, router, verdict):
 def draw_split(dice):
     machines = [*NODES, *ETCDS]
     part = sorted(dice.sample(machines, dice.randint(2, 5)))
-    return {"part": part}, {("fabric", "split")}
+    # No rule can be given to a router that has no power.
+    return {"part": part}, {("fabric", "split"), *[(machine, "split") for machine in part]}
 
 
 @fault(2, draw_split, (5, 25))
