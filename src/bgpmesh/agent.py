@@ -23,8 +23,9 @@ _METRICS = "/var/prometheus/bgpmesh.prom"  # what it reads
 _WATCH = 120  # seconds after which a watch is opened anew: one that has gone deaf looks like one that has no news
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
-_SPREAD = 0.002  # seconds for each member, over which the routers spread their polls after a change
-_FIRST = 0.01  # and over which they spread their first one where power has returned to all of them at once
+_SPREAD = 0.00001  # seconds for each two members, over which the routers spread their polls after a change: of each
+# poll etcd has the more to look through the more members there are
+_FIRST = 0.03  # seconds for each member, over which they spread their first poll where power has returned to all
 _BOOT = 300  # seconds after a router's start for which that may be so
 _COMMAND = "/usr/sbin/bgpmesh"
 _TRIAL = 2  # seconds between two looks whether the options work, until it is known
@@ -371,8 +372,8 @@ class Agent:
 
     async def _poll_soon(self):
         # Not all routers of a large mesh at once.
-        spread = compat.random_fraction() * len(self.membership.others) * _SPREAD
-        await asyncio.sleep(_MOMENT + spread)
+        spread = len(self.membership.others) ** 2 * _SPREAD
+        await asyncio.sleep(_MOMENT + compat.random_fraction() * spread)
         self._rung = False
         self._poll.set()
 

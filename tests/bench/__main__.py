@@ -1,7 +1,7 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
-what is measured, how often and how long. SCALE=1 is PARTS=scale, with
+what is measured, how often and how long. SCALE=1 is PARTS=scale,crowd with
 SIZES=100,1000,5000 members; DRAW=docs/scale.svg has it draw a picture.
 """
 
@@ -16,7 +16,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import failover, footprint, graph, join, memory, noop, scale, start
+from . import crowd, failover, footprint, graph, join, memory, noop, scale, start
 from .report import Report
 
 PARTS = {
@@ -28,13 +28,15 @@ PARTS = {
     "graph": graph.run,
     "footprint": footprint.run,
     "scale": scale.run,
+    "crowd": crowd.run,
 }
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     env = os.environ
-    usual = "scale" if env.get("SCALE", "0") not in ("", "0") else ",".join(PARTS)
+    large = env.get("SCALE", "0") not in ("", "0")
+    usual = "scale,crowd" if large else ",".join(PARTS)
     parser.add_argument("--parts", default=env.get("PARTS") or usual, help="which, with commas between")
     parser.add_argument("--runs", type=int, default=int(env.get("RUNS") or 3), help="how often, for a median")
     parser.add_argument(

@@ -11,6 +11,8 @@ import gc
 import json
 import sys
 
+from wire import Wire
+
 from bgpmesh import model
 
 model.RUN = sys.argv[1] + "/run"
@@ -32,26 +34,6 @@ config mesh 'main'
 	option endpoint '198.18.0.1:655'
 	option prefix '192.168.0.0/24'
 """
-
-
-class Wire:
-    """What goes through the agent's sockets, in place of its way to them. bytes, requests: since the last look."""
-
-    def __init__(self):
-        self.bytes = self.requests = 0
-        self._receive, self._send = compat.try_recv, compat.try_send
-        compat.try_recv, compat.try_send = self.receive, self.send
-
-    def receive(self, sock, size):
-        data = self._receive(sock, size)
-        self.bytes += len(data or b"")
-        return data
-
-    def send(self, sock, data):
-        sent = self._send(sock, data)
-        self.bytes += sent
-        self.requests += 1
-        return sent
 
 
 class Procd:

@@ -173,7 +173,7 @@ def _panel(left, top, title, figures, curves):
 
 
 class Etcd:
-    """An etcd of its own on a free port, in a folder that goes with it. url: where it is."""
+    """An etcd of its own on a free port, in a folder that goes with it. url: where it is; process: its Popen."""
 
     def __enter__(self):
         with socket.socket() as one, socket.socket() as two:
@@ -184,18 +184,19 @@ class Etcd:
         argv = [root.build()["base"] / "usr/bin/etcd", "--data-dir", self._folder.name, "--log-level=error"]
         argv += ["--unsafe-no-fsync", "--listen-client-urls", self.url, "--advertise-client-urls", self.url]
         argv += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster=default=" + peer]
-        self._process = subprocess.Popen(argv)
+        log = Path(self._folder.name) / "log"
+        self.process = subprocess.Popen(argv, stderr=log.open("wb"))
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(self.url + "/health", timeout=2).close()
                 return self
             time.sleep(0.05)
-        raise OSError("etcd does not answer")
+        raise OSError("etcd does not answer: " + log.read_text()[-1000:])
 
     def __exit__(self, *_):
-        self._process.terminate()
-        self._process.wait(30)
+        self.process.terminate()
+        self.process.wait(30)
         self._folder.cleanup()
 
     @contextlib.contextmanager

@@ -296,6 +296,23 @@ def test_what_a_restore_changed_unseen_is_found_by_the_audit():
     assert on(store, steps) == (1, True)
 
 
+def test_in_a_large_mesh_who_is_alive_is_left_to_the_polls():
+    class Watched(Client):
+        async def watch(self, spans, since, ring):
+            self.spans = [first for first, _ in spans]
+
+    for count, alive in ((20, ["/t/alive/"]), (100, [])):
+        store = filled(count)
+
+        async def steps(registry, alive=alive):
+            await registry.poll()
+            client = registry._client = Watched([registry.endpoint])
+            await registry.watch(lambda: None)
+            return client.spans == ["/t/peers/"] + alive + ["/t/claims/"]
+
+        assert on(store, steps), count
+
+
 def began_again(count, meanwhile, cluster=None):
     """A registry that begins with what another one had of `count` members, before meanwhile(store)."""
     store = filled(count)

@@ -18,7 +18,7 @@ _STATEMENT = 2048  # bytes of a statement, at most
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say; as many as members in a large mesh
 _PARTS = 32  # of a table whose keys are counted to find what is gone
 _WRONG = 4  # of these that are looked at one by one, at most
-_MANY = 64  # members that are not fetched again after a start: fewer are no more than a page or two
+_MANY = 64  # members of a mesh that is large: of fewer all is a page or two, and what all do is little
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:"
 
 MALFORMED = (
@@ -513,14 +513,16 @@ class Registry(View):
     async def watch(self, ring):
         """Calls ring() as soon as something changes in the store, until the server ends that.
 
-        It says no more than that a poll would find something.
+        It says no more than that a poll would find something. Of a large mesh, who is alive is left to the
+        polls: after a power cut each of its routers would be told of every other one.
         """
 
         def heard():
             self._calm = False
             ring()
 
-        spans = [(prefix, prefix[:-1] + "0") for prefix in self._prefixes]
+        tables = [table for table in self._tables if table != _ALIVE or len(self.members) < _MANY]
+        spans = [(self._prefixes[table], self._prefixes[table][:-1] + "0") for table in tables]
         await self._client.watch(spans, self.revision + 1, heard)
 
     async def try_rights(self):
