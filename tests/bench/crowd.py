@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from bgpmesh import agent, compat, config, converge, etcd
-
 from bgpmesh.problems import Retry
 
 from .outside import memory

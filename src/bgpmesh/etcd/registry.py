@@ -41,13 +41,14 @@ class View:
     members: dict node -> records.Entry; alive: set of nodes; claims: dict address -> node; statements: dict
     node -> records.Entry, where `signed`. Empty before the first poll but for what is recalled, and changed
     in place by each; names and texts are as stored, checked by nobody, except that unusual bytes in a name
-    are written \\xNN. revision: that of the store, as of when that was last seen, 0 before. endpoint: who is asked. last_success: compat.monotonic() of
-    the last good poll, or None; failures: polls that failed since; error: the text of the last one's error,
-    None after a good one. generation: grows whenever the store turns out to have lost writes (wiped,
-    restored, replaced) or this node's lease: then all of one's own is to be put again. judge: what is called
-    with the name and Entry of each record that is read, and tells whether it counts; None where all do. Of
-    keys that no member owns, and records that do not count, _STRANGERS are kept and the others passed over:
-    anybody may have put any number of them. passed_over: records that were.
+    are written \\xNN. revision: that of the store, as of when that was last seen, 0 before. endpoint: who
+    is asked. last_success: compat.monotonic() of the last good poll, or None; failures: polls that failed
+    since; error: the text of the last one's error, None after a good one. generation: grows whenever the
+    store turns out to have lost writes (wiped, restored, replaced) or this node's lease: then all of one's
+    own is to be put again. judge: what is called with the name and Entry of each record that is read, and
+    tells whether it counts; None where all do. Of keys that no member owns, and records that do not count,
+    _STRANGERS are kept and the others passed over: anybody may have put any number of them. passed_over:
+    records that were.
 
     client: a Client of the API; prefix: comes before every key; node: this node's name; ttl: seconds for which
     it counts as alive after its last sign of life. Every coroutine here raises EtcdError.
