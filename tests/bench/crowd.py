@@ -51,12 +51,12 @@ def run(report, arguments):
             server.put(pair for one in crowd for pair in keys(one)[:-1])
             what = "that know the others from flash" if known else "that know nobody"
             report.say(f"crowd: {count} routers {what}, of {MEMBERS} members")
-            found = asyncio.run(_start(server, [one.node for one in crowd[:count]], known))
+            found = asyncio.run(_start(server, [one.node for one in crowd[:count]], known, report.say))
         for name, (value, unit) in found.items():
             report.add("crowd", f"{count} routers {what}: {name}", value, unit)
 
 
-async def _start(server, nodes, known):
+async def _start(server, nodes, known, say):
     """name -> (figure, unit) of these routers' start, until each of them knows that all are alive."""
     wire = Wire()
     cluster, entries = None, {}
@@ -71,15 +71,20 @@ async def _start(server, nodes, known):
     wire.bytes = wire.requests = 0
     crowd = [Router(_registry(server, node), entries if known else {}, cluster) for node in nodes]
     before = _processor(server.process)
-    begun = time.monotonic()
+    begun = told = time.monotonic()
     rate = asyncio.create_task(_rate(wire))
     tasks = [asyncio.create_task(router.run()) for router in crowd]
     probe = subprocess.Popen([sys.executable, "-c", PROBE, server.url], stdout=subprocess.PIPE, text=True)
     try:
-        while not all(router.registry.alive.issuperset(nodes) for router in crowd):
+        while not all(len(router.registry.alive) == len(nodes) for router in crowd):
             if time.monotonic() - begun > LATE:
                 raise OSError(f"after {LATE} s not every router knew that all are alive")
             await asyncio.gather(*[task for task in tasks if task.done()])  # none ends but by a fault
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                knows = sorted(len(router.registry.alive) for router in crowd)
+                failed = sum(router.failures for router in crowd)
+                say(f"crowd: {knows[0]} to {knows[-1]} are known to be alive; {wire.requests} requests, {failed} failed")
             await asyncio.sleep(0.1)
         seconds = time.monotonic() - begun
         spent = _processor(server.process) - before
