@@ -1,7 +1,10 @@
-"""The system's clock. TLS needs it to judge certificates; what is signed is numbered by it at first. No more."""
+"""The system's clock. TLS needs it to judge certificates, tincd for its timers; what is signed is numbered by it at
+first. No more."""
 
 import os
 import time
+
+from . import disk
 
 _RELEASED = 1767225600  # 2026-01-01: no router's clock is right before this
 
@@ -23,6 +26,11 @@ def is_wrong():
 def now():
     """What it shows, in seconds since 1970."""
     return int(time.time())
+
+
+def lead():
+    """How far it is ahead of the time since the router's start, in seconds: other than before where it was set."""
+    return now() - int((disk.read_or_none("/proc/uptime") or "0").split(".")[0])
 
 
 def shown():

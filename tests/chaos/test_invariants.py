@@ -181,8 +181,11 @@ def test_a_clock_jumps_and_jumps_back(field):
     for program in PROGRAMS:
         (pid,) = field.router("r1").pids(program)
         assert "libfaketime" in Path(f"/proc/{pid}/maps").read_text()
+    before = field.router("r1").pids("tincd")
     with FAULTS["clock-jumped"].act(field, router="r1", jump="-40000000"):
         assert -40000010 < off() < -39999990
+        # For a year it would neither dial nor ask for keys.
+        field.lab.wait(lambda: field.router("r1").pids("tincd") not in ([], before), 30, "tincd to be started again")
         whole(field)
     assert abs(off()) < 10
 

@@ -158,12 +158,12 @@ def test_a_change_writes_one_file_of_tincs_and_has_one_reload():
             self.reloads += 1
 
     async def steps(mesh):
-        names = ("TINC", "_HOSTS", "_STALE", "_GONE")
+        names = ("TINC", "_HOSTS", "_STALE", "_GONE", "_LEAD")
         before = [getattr(daemon, one) for one in names] + [disk.write, disk.read_or_none]
         base = folder("scale")
         seen = []
         try:
-            for one, path in zip(names, ("/tinc", "/tinc/hosts", "/tinc.stale", "/gone")):
+            for one, path in zip(names, ("/tinc", "/tinc/hosts", "/tinc.stale", "/gone", "/lead")):
                 setattr(daemon, one, base + path)
             tincd = daemon.Tincd(Procd(), "1.1", lambda text: None)
             tincd._control = Control()

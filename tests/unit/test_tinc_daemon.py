@@ -88,10 +88,10 @@ class Router:
 
     def on_disk(self, step):
         """What step() returns, with tincd's folder in ours."""
-        names = ("TINC", "_HOSTS", "_STALE", "_GONE")
+        names = ("TINC", "_HOSTS", "_STALE", "_GONE", "_LEAD")
         before = [getattr(daemon, name) for name in names]
         tinc = self.folder + "/tinc"
-        for name, path in zip(names, (tinc, tinc + "/hosts", tinc + ".stale", tinc + ".gone")):
+        for name, path in zip(names, (tinc, tinc + "/hosts", tinc + ".stale", tinc + ".gone", tinc + ".lead")):
             setattr(daemon, name, path)
         try:
             return step()
@@ -308,6 +308,30 @@ def test_what_a_tincd_remembers_ends_with_it(router):
     assert router.apply(env="2", tinc_conf="b", hosts_b=key("D")) == ["set"]
     router.procd.runs = True
     assert router.apply(env="2", tinc_conf="b", hosts_b=key("D")) == ["set"]
+
+
+@given(Router)
+def test_a_tincd_whose_clock_was_set_back_is_started_again(router):
+    def clean():
+        return router.on_disk(lambda: router.tincd.clean(planned({})))
+
+    before = daemon.clock.lead
+    files = {"tinc_conf": "a", "hosts_b": key("B")}
+    try:
+        # Without a battery it begins in 1970, and is set; a little back is borne.
+        for lead in (0, 1795305600, 1795305595, 1795309200, 1795309190):
+            daemon.clock.lead = lambda now=lead: now
+            assert clean() and not started(router, **files), lead
+        daemon.clock.lead = lambda: 1795305600
+        assert not clean()
+        router.start()
+        assert not clean(), "the next agent knows of it, too"
+        assert started(router, **files) and clean()
+        assert not started(router, **files)
+        daemon.clock.lead = lambda: 5
+        assert not clean() and started(router, **files) and clean()
+    finally:
+        daemon.clock.lead = before
 
 
 @given(lambda: Router("1.0"))

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from .. import compat, disk
+from .. import clock, compat, disk
 from ..plan import TINC, TINC_LOG, TINC_PID
 from ..problems import Retry
 from . import control, graph, memory
@@ -15,6 +15,8 @@ _AUDIT = 300  # seconds between two comparisons of all files
 _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has read
 _ANEW = "tincd has to start again"  # in _STALE where it would not read them
 _GONE = TINC + ".gone"  # keys that were in host files, and that tincd remembers
+_LEAD = TINC + ".lead"  # the furthest that the clock was ahead, of clock.lead(), since tincd was started
+_SET_BACK = 20  # seconds by which the clock may go back without consequences
 _AFTER = "BGPMESH_AFTER"  # in tincd's environment: the pid of the one that it was started to replace
 
 
@@ -32,6 +34,7 @@ class Tincd:
         self.name = None
         self.restarts = False
         self._names = {}  # name in tinc -> node
+        self._lead = None  # what is in _LEAD
         self._in_place = None  # the files that were compared with the folder last
         self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
@@ -60,9 +63,11 @@ class Tincd:
         wanted = dict(plan.services[SERVICE]["tincd"])
         wanted["env"] = dict(wanted["env"])
         earlier = before.get("env", {}).get(_AFTER)
-        if anew and before.get("running"):
+        late = self._is_late()
+        if (anew or late) and before.get("running"):
             earlier = str(before.get("pid"))
-            self._report("tincd is started again: it goes by keys that are not in its files any more")
+            why = "the clock, which its timers go by, was set back" if late else "the keys it goes by are in no file"
+            self._report("tincd is started again: " + why)
         if earlier:
             wanted["env"][_AFTER] = earlier
         await self._procd.set(SERVICE, {"tincd": wanted})
@@ -70,6 +75,8 @@ class Tincd:
         same = before.get("env") == wanted["env"]
         if not before.get("running") or not same:
             disk.remove(_GONE)
+            disk.remove(_LEAD)
+            self._lead = None
         self.restarts = bool(before.get("running")) and not same
         if stale and before.get("running") and same:
             await self._control.reload()
@@ -153,8 +160,28 @@ class Tincd:
     def _has_tunnel(self, node):
         return self.reaches(node) and self.nodes[node].direct
 
+    def _is_late(self):
+        """Whether the clock was set back since tincd was started: for as long it would neither try to connect nor
+        ask for a key again. Notes how far ahead the clock is."""
+        lead = clock.lead()
+        if self._lead is None:
+            text = disk.read_or_none(_LEAD) or ""
+            self._lead = int(text) if text.isdigit() else 0
+        if lead > self._lead + _SET_BACK:
+            self._lead = lead
+            try:
+                disk.write(_LEAD, str(lead), 0o600)
+            except OSError:
+                pass  # it is for the agent's next start
+        return lead < self._lead - _SET_BACK
+
     def clean(self, plan):
-        """Whether there is no file of a stranger: tincd itself adds one for a node whose key it hears of."""
+        """Whether there is nothing to be done but for another plan.
+
+        There may be a file of a stranger: tincd itself adds one for a node whose key it hears of.
+        """
+        if self._is_late():
+            return False
         strangers = [name for name in self._strangers if name not in plan.names]
         return not any([compat.exists(_HOSTS + "/" + name) for name in strangers])
 
@@ -163,6 +190,7 @@ class Tincd:
         await self._procd.delete(SERVICE)
         disk.remove_folder(TINC)
         disk.remove(_GONE)
+        disk.remove(_LEAD)
         self.lost()
 
     def _known_in_place(self, plan):
