@@ -84,7 +84,7 @@ async def _start(server, nodes, known, say):
                 told = time.monotonic()
                 knows = sorted(len(router.registry.alive) for router in crowd)
                 failed = sum(router.failures for router in crowd)
-                say(f"crowd: {knows[0]} to {knows[-1]} are known to be alive; {wire.requests} requests, {failed} failed")
+                say(f"crowd: {knows[0]} to {knows[-1]} are seen alive; {wire.requests} requests, {failed} failed")
             await asyncio.sleep(0.1)
         seconds = time.monotonic() - begun
         spent = _processor(server.process) - before
