@@ -33,15 +33,17 @@ class Kernel:
         self.up = True
         self.asked = []
         self.refuses = None
+        self.there = {}  # what an earlier agent has made
 
     def apply(self, table, wanted):
-        before = neighbours._ask, neighbours.disk, neighbours.socket
+        before = neighbours._ask, neighbours.disk, neighbours.socket, neighbours._there
         neighbours._ask, neighbours.disk, neighbours.socket = self._ask, self, self
+        neighbours._there = lambda sock, index: dict(self.there)
         try:
             self.asked = []
             table.apply("tinc0", wanted)
         finally:
-            neighbours._ask, neighbours.disk, neighbours.socket = before
+            neighbours._ask, neighbours.disk, neighbours.socket, neighbours._there = before
         return self.asked
 
     def _ask(self, _, kind, index, ip, hardware):
@@ -89,6 +91,43 @@ def test_entries_are_made_changed_and_deleted():
         ("delete", "10.0.0.3", hardware(3)),
         ("delete", "fd00::3", hardware(3)),
     ]
+
+
+def test_what_an_earlier_agent_has_made_is_kept_or_goes():
+    kernel, table = Kernel(), Neighbours()
+    kernel.there = {"10.0.0.2": hardware(2), "10.0.0.3": hardware(9), "10.0.0.200": hardware(7)}
+    assert kernel.apply(table, TWO) == [
+        ("new", "10.0.0.3", hardware(3)),
+        ("new", "fd00::3", hardware(3)),
+        ("delete", "10.0.0.200", hardware(7)),
+    ]
+    assert kernel.apply(table, TWO) == []
+    assert kernel.apply(Neighbours(), {})[0] == ("delete", "10.0.0.2", hardware(2))
+
+
+def test_the_kernels_list_is_read():
+    def entry(index, state, family, ip, hardware):
+        body = struct.pack("BxxxiHBB", family, index, state, 0, 1) + struct.pack("HH", 4 + len(ip), 1) + ip
+        body += struct.pack("HH", 10, 2) + hardware + b"\0\0" if hardware else b""
+        return struct.pack("IHHII", 16 + len(body), 28, 2, 0, 0) + body
+
+    class Kernel:
+        parts = [
+            entry(3, 0x80, 2, bytes([10, 0, 0, 2]), bytes([2, 0, 0, 0, 0, 5]))
+            + entry(4, 0x80, 2, bytes([10, 0, 0, 9]), bytes([2, 0, 0, 0, 0, 5]))
+            + entry(3, 0x40, 10, bytes(16), bytes(6)),
+            entry(3, 0x80, 10, bytes([0xFD] + [0] * 14 + [10]), bytes([2, 0, 0, 0, 0, 0xAB]))
+            + entry(3, 0x80, 10, bytes([0xFD] + [0] * 15), b"")
+            + struct.pack("IHHIII", 20, 3, 2, 0, 0, 0),
+        ]
+
+        def send(self, data):
+            assert struct.unpack_from("IHH", data) == (len(data), 30, 0x301)
+
+        def recv(self, size):
+            return self.parts.pop(0)
+
+    assert neighbours._there(Kernel(), 3) == {"10.0.0.2": "02:00:00:00:00:05", "fd00::a": "02:00:00:00:00:ab"}
 
 
 def test_a_record_that_is_another_with_the_same_addresses_touches_no_entry():
