@@ -67,7 +67,7 @@ class Router:
         self.procd = Procd()
         self.start()
         self.seen = {}
-        self.refuses = False
+        self.refuses = self.hangs = False
         self.port = free_port()
 
     def start(self):
@@ -76,6 +76,8 @@ class Router:
         self.tincd._control = self
 
     async def nodes(self, _):
+        if self.hangs:
+            raise TincError("no answer")
         return self.seen
 
     async def reload(self):
@@ -332,6 +334,40 @@ def test_a_tincd_whose_clock_was_set_back_is_started_again(router):
         assert not clean() and started(router, **files) and clean()
     finally:
         daemon.clock.lead = before
+
+
+@given(Router)
+def test_a_tincd_that_hangs_is_started_again(router):
+    def look(later):
+        try:
+            router.look([], set(), later)
+        except TincError:
+            pass
+
+    def clean(later):
+        with Clock(later):
+            return router.on_disk(lambda: router.tincd.clean(planned({})))
+
+    files = {"tinc_conf": "a", "hosts_b": key("B")}
+    assert not started(router, **files)
+    router.hangs = True
+    look(0)
+    assert clean(25)
+    # It has answered meanwhile.
+    router.hangs = False
+    look(26)
+    router.hangs = True
+    look(28)
+    look(50)
+    assert clean(55) and not clean(60)
+    with Clock(60):
+        assert started(router, **files) and clean(0)
+        assert not started(router, **files)
+    # One that does not run does not hang.
+    look(61)
+    router.procd.runs = False
+    router.apply(**files)
+    assert clean(120)
 
 
 @given(lambda: Router("1.0"))

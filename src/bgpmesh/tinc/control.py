@@ -6,6 +6,7 @@ import errno
 from .. import compat, disk, stream
 
 TIMEOUT = 5
+_PAUSE = 0.3  # seconds that tinc 1.0 is left alone after its start and after a reload
 
 
 class TincError(Exception):
@@ -139,13 +140,18 @@ def pairs(edges):
 
 
 class Log:
-    """tincd 1.0, which has no control socket: asked by signals, it answers in its log file."""
+    """tincd 1.0, which has no control socket: asked by signals, it answers in its log file.
+
+    It does so right in the signal's handler, whatever it was doing: where that is to log or to read its files it may
+    never come back.
+    """
 
     def __init__(self, pid_file, log_file, report):
         self._pid_file = pid_file
         self._log_file = log_file
         self._report = report  # gets tincd's own log lines, which would be lost with the file
         self._lock = asyncio.Lock()  # one dump at a time
+        self._known = None  # the text of the pid file of the process that is over its start
 
     async def nodes(self, _=None):
         """name -> Node. Raises TincError."""
@@ -160,6 +166,10 @@ class Log:
             return await self._dump()
 
     async def _dump(self):
+        started = disk.read(self._pid_file)
+        if started != self._known:
+            await asyncio.sleep(_PAUSE)
+            self._known = started
         self._empty()  # a dump that came too late for an earlier look
         await self._signal("USR2")
         deadline = compat.monotonic() + TIMEOUT
@@ -174,14 +184,16 @@ class Log:
 
     async def reload(self):
         """Reads the files again. Raises TincError."""
-        await self._signal("HUP")
+        async with self._lock:
+            await self._signal("HUP")
+            await asyncio.sleep(_PAUSE)
 
     async def retry(self, _):
         """Dials at once who is waiting to be dialled. Raises TincError.
 
         Not by ALRM, which is for that: it has every timer of tincd expire, those of the path MTU included.
         """
-        await self._signal("HUP")
+        await self.reload()
 
     def _empty(self):
         text = disk.read(self._log_file)

@@ -16,6 +16,7 @@ _STALE = TINC + ".stale"  # there while the files are ahead of what tincd has re
 _ANEW = "tincd has to start again"  # in _STALE where it would not read them
 _GONE = TINC + ".gone"  # keys that were in host files, and that tincd remembers
 _LEAD = TINC + ".lead"  # the furthest that the clock was ahead, of clock.lead(), since tincd was started
+_HUNG = 30  # seconds for which tincd may be running and not answer
 _SET_BACK = 20  # seconds by which the clock may go back without consequences
 _AFTER = "BGPMESH_AFTER"  # in tincd's environment: the pid of the one that it was started to replace
 
@@ -35,6 +36,7 @@ class Tincd:
         self.restarts = False
         self._names = {}  # name in tinc -> node
         self._lead = None  # what is in _LEAD
+        self._silent = None  # since when it does not answer
         self._in_place = None  # the files that were compared with the folder last
         self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
@@ -63,11 +65,12 @@ class Tincd:
         wanted = dict(plan.services[SERVICE]["tincd"])
         wanted["env"] = dict(wanted["env"])
         earlier = before.get("env", {}).get(_AFTER)
-        late = self._is_late()
-        if (anew or late) and before.get("running"):
+        why = "the keys it goes by are in no file" if anew else self._ails()
+        if why and before.get("running"):
             earlier = str(before.get("pid"))
-            why = "the clock, which its timers go by, was set back" if late else "the keys it goes by are in no file"
             self._report("tincd is started again: " + why)
+        if why or not before.get("running"):
+            self._silent = None
         if earlier:
             wanted["env"][_AFTER] = earlier
         await self._procd.set(SERVICE, {"tincd": wanted})
@@ -94,7 +97,12 @@ class Tincd:
         which both of us depend on until then; but ever later, for there may be no way to it but that.
         """
         self._names = plan.names
-        found = await self._control.nodes(plan.names)
+        try:
+            found = await self._control.nodes(plan.names)
+        except control.TincError:
+            self._silent = self._silent or compat.monotonic()
+            raise
+        self._silent = None
         self.nodes = {}
         self._strangers = [name for name in found if name not in plan.names]
         for name in found:
@@ -160,6 +168,12 @@ class Tincd:
     def _has_tunnel(self, node):
         return self.reaches(node) and self.nodes[node].direct
 
+    def _ails(self):
+        """Why a tincd that runs has to be started again, "" where it has not."""
+        if self._silent and compat.monotonic() - self._silent > _HUNG:
+            return "it has not answered for %d seconds" % _HUNG
+        return "the clock, which its timers go by, was set back" if self._is_late() else ""
+
     def _is_late(self):
         """Whether the clock was set back since tincd was started: for as long it would neither try to connect nor
         ask for a key again. Notes how far ahead the clock is."""
@@ -180,7 +194,7 @@ class Tincd:
 
         There may be a file of a stranger: tincd itself adds one for a node whose key it hears of.
         """
-        if self._is_late():
+        if self._ails():
             return False
         strangers = [name for name in self._strangers if name not in plan.names]
         return not any([compat.exists(_HOSTS + "/" + name) for name in strangers])
