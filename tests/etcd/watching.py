@@ -10,19 +10,29 @@ from bgpmesh import compat
 
 
 async def main(options):
-    Client, Registry = module(options.pop("api"))
+    api = options.pop("api")
+    Client, Registry = module(api)
     endpoints = options.pop("endpoints")
     alfa = Registry(Client(endpoints, **options), "/mesh", "alfa", 300)
     beta = Registry(Client(endpoints, **options), "/mesh", "beta", 300)
     other = Registry(Client(endpoints, **options), "/elsewhere", "beta", 300)
     rings = []
+    polled = asyncio.Event()
+    polled.set()
+
+    def heard():
+        rings.append(compat.monotonic())
+        if api == "v2":
+            polled.clear()  # its watch ends with the first change
 
     async def watch():
         while True:
-            await alfa.watch(lambda: rings.append(compat.monotonic()))
-            await alfa.poll()  # the watch of v2 ends with the first change
+            await alfa.watch(heard)
+            await alfa.poll()
+            polled.set()
 
     async def rings_for(doing):
+        await polled.wait()  # or that poll finds what is done, and the next watch begins behind it
         before = len(rings)
         await doing
         deadline = compat.monotonic() + 30
