@@ -298,8 +298,8 @@ class Convergence:
             self._due.remove(part)
             self._retries[part].succeeded()
             self._problems.replace(part, [])
-            if part == "bird":
-                member.bridge()
+            if part == "bird" and member.bridge():
+                self.refresh()
             return
         self.applies[part].note(began, False)
         self._retries[part].failed()

@@ -125,11 +125,18 @@ class Membership:
         return self._held.settling()
 
     def bridge(self):
-        """BIRD has the routes that make sessions with another password bearable: from now on both secrets are told."""
-        if not self._is_bridged():
-            self._bridged = True
-            if self.me:
-                self._set_address(self.me.ip)
+        """BIRD has the routes that make sessions with another password bearable: from now on both secrets are told.
+
+        True where they were not.
+        """
+        self._bridged = True
+        return self._tell_both()
+
+    def _tell_both(self):
+        if not self.me or len(self.me.secrets) == len(self.config.secrets) or not self._is_bridged():
+            return False
+        self._set_address(self.me.ip)
+        return True
 
     def _is_bridged(self):
         own = self.own()
@@ -166,6 +173,7 @@ class Membership:
             return changed
         self._problems.replace("name", [])
         await self.registry.keep_alive()
+        changed = self._tell_both() or changed
         changed = await self._keep_address() or changed
         changed = await self._keep_record() or changed
         await self._release_others()

@@ -42,7 +42,11 @@ class Membership:
         return False
 
     def bridge(self):
-        pass
+        self.bridges += 1
+        return self.bridges == 1 and self.tells_more
+
+    bridges = 0
+    tells_more = False
 
     def vouch(self, nodes):
         self.vouched = nodes
@@ -163,6 +167,16 @@ def test_who_is_not_admitted_has_nobody_in_its_plan():
     router.mesh.refresh()
     router.step(1)
     assert sorted(router.mesh.plan.seats) == [] and router.bird.applied[-1].seats == {}
+
+
+def test_a_plan_is_made_of_what_is_told_once_bird_bears_it():
+    for more in (False, True):
+        router = Router(2)
+        router.membership.tells_more = more
+        router.step()
+        first = router.mesh.plan
+        router.step(1)
+        assert (router.mesh.plan is not first) is more and router.membership.bridges >= 1
 
 
 def test_while_it_is_not_known_who_may_take_part_all_stays_as_it_is():

@@ -6,6 +6,7 @@ from fake_registry import Store
 from test_membership import Router
 
 from bgpmesh import cache, clock, disk, held, records
+from bgpmesh import secret as network_secret
 
 SIGNS = "option secret '%s'" % SECRET
 
@@ -634,3 +635,31 @@ def test_a_router_with_the_earlier_secret_alone_joins_in_the_meantime():
         router.steps(2)
     expect(carol, ["alfa", "bravo"])
     expect(alfa, ["bravo", "carol"])
+
+
+def test_who_starts_with_a_record_from_before_the_other_secret_tells_what_it_told_last():
+    store = Store()
+    path = folder("bridge") + "/members"
+    alfa, _ = mesh(store, "alfa", "bravo")
+    before, cache.PATH = cache.PATH, path
+    try:
+        alfa.membership._cache = cache.Cache()
+        alfa.membership.save()
+    finally:
+        cache.PATH = before
+    alfa = given(alfa, NEW, OLD)
+    alfa.steps(2)
+    told = store.records["alfa"]
+    # BIRD is configured before the registry is asked, or after that.
+    for first in ("bridge", "step"):
+        again = Router(store, "alfa", NEW, OLD, number=number_of(alfa), cached=path)
+        assert len(again.membership.me.secrets) == 1
+        steps = {"bridge": again.membership.bridge, "step": again.steps}
+        assert steps[first]() is True, "a plan is to be made for it"
+        assert len(again.membership.me.secrets) == 2
+        again.steps(2)
+        assert again.membership.bridge() is False
+        assert [member.secrets for member in (again.membership.me, again.membership.own())] == [
+            network_secret.names([OTHER_SECRET, SECRET])
+        ] * 2
+        assert '"secrets"' in store.records["alfa"].text and told.created == store.records["alfa"].created
