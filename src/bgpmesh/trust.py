@@ -83,7 +83,7 @@ def read(text, key, public):
     """The same of a text whose signature is by this public key (bytes). Raises ValueError."""
     found = parse(text, key)
     signed, _, signature = text[:-1].rpartition("\n")
-    if not usign.verify(public, (signed + "\n").encode(), signature):
+    if signature != signature.strip() or not usign.verify(public, (signed + "\n").encode(), signature):
         raise ValueError("its signature is not of the key in option 'trust_key'")
     return found
 
