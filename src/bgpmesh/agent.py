@@ -316,7 +316,11 @@ class Agent:
 
     async def _register(self):
         """Keeps the membership in step with the registry: the loop of polls."""
-        await converge.sleep(self._poll, self._stagger())
+        begin = compat.monotonic() + self._stagger()
+        while compat.monotonic() < begin:
+            # What is announced does not wait, and a change of it hurries nothing else.
+            await self._observe_prefixes()
+            await converge.sleep(self._poll, max(0, begin - compat.monotonic()))
         retry = Retry(converge.QUICK, self.config.poll_interval)
         while not self._leaving:
             await self._observe_prefixes()

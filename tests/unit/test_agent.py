@@ -81,6 +81,32 @@ def test_an_earlier_membership_is_let_down_after_its_last_step_and_takes_no_othe
             assert ("leave of the earlier" in ours) is renamed
 
 
+def test_what_is_announced_is_looked_at_before_the_registry_is_asked():
+    done = []
+    agent = Agent(Bus(), done.append)
+    agent.options.config = Config()
+    agent.options.keep = lambda: None
+    agent.mesh = Mesh()
+    agent.membership = Membership("all", done)
+
+    async def observe():
+        done.append("prefixes")
+
+    async def main():
+        agent._observe_prefixes = observe
+        agent._stagger = lambda: 0.2
+        rounds = asyncio.create_task(agent._register())
+        await asyncio.sleep(0)
+        agent._poll.set()  # an interface has changed
+        while "step of all" not in done:
+            await asyncio.sleep(0.01)
+        rounds.cancel()
+
+    asyncio.run(main())
+    # At first, after the change, and in the first round.
+    assert done[: done.index("step of all")] == ["prefixes"] * 3
+
+
 def test_routers_that_power_has_returned_to_ask_the_registry_one_after_another():
     agent = Agent(Bus(), print)
     agent.membership = Membership("a large mesh", [])
