@@ -46,9 +46,16 @@ class Pages:
             context.close()
 
 
+POLL = """async () => {
+    while (!L.classes.poll.queue.every(entry => entry.ready))
+        await new Promise(done => setTimeout(done, 5));
+    await Promise.all(L.classes.poll.queue.map(entry => entry.fn()));
+}"""
+
+
 def poll(page):
-    """What the page does every few seconds, done now and to its end."""
-    page.evaluate("() => Promise.all(L.classes.poll.queue.map(entry => entry.fn()))")
+    """What the page does every few seconds, done now and to its end, after what it had begun itself."""
+    page.evaluate(POLL)
 
 
 def column(page, title, table=0):

@@ -381,6 +381,13 @@ def test_latencies_are_at_the_lines_and_follow(told):
 TIMES = "() => { const now = Date.now; window.later = 0; Date.now = () => now() + window.later; }"
 
 
+def hold_time(page):
+    """From now on the page polls when it is told to, and `wait_for` makes its time pass."""
+    page.evaluate("() => L.classes.poll.stop()")
+    poll(page)
+    page.evaluate(TIMES)
+
+
 def wait_for(page, seconds):
     """Let so much time pass for the page, and have it poll."""
     page.evaluate("seconds => { window.later += seconds * 1000; }", seconds)
@@ -401,7 +408,7 @@ def curve(page, chart, line=0):
 def test_the_time_axis_is_the_time_and_a_gap_is_a_gap(told):
     told.server.answers = mesh.mesh(4)
     page = told.open()
-    page.evaluate(TIMES)
+    hold_time(page)
     rates = []
     for seconds in (5, 5, 10, 40, 5):
         wait_for(page, seconds)
@@ -418,7 +425,7 @@ def test_the_time_axis_is_the_time_and_a_gap_is_a_gap(told):
 def test_an_agent_that_was_away_leaves_a_gap(told):
     told.server.answers = mesh.mesh(4)
     page = told.open()
-    page.evaluate(TIMES)
+    hold_time(page)
     wait_for(page, 5)
     told.server.answers[STATUS] = OBJECT_NOT_FOUND
     wait_for(page, 5)
@@ -431,7 +438,7 @@ def test_an_agent_that_was_away_leaves_a_gap(told):
 def test_traffic_is_a_rate_and_counters_that_start_again_are_no_spike(told):
     told.server.answers = mesh.mesh(4)
     page = told.open()
-    page.evaluate(TIMES)
+    hold_time(page)
     counter = told.server.answers[STATUS]["tinc"]
     texts = []
     for rx in (1125000, 1250000, 5000, 130000, 255000):
