@@ -290,6 +290,9 @@ async def failover(options):
         raise Bad(str(error), "mend the layer BIRD first")
     unwatched = sorted([row["node"] for row in rows if row["address"] not in watched])
     text = "BFD watches %d of %d sessions" % (len(rows) - len(unwatched), len(rows))
+    lost, node = max([(row["loss_percent"], row["node"]) for row in rows] + [(0, "")])
+    if lost:
+        text += "; %d %% of the packets get lost on the way to '%s'" % (lost, node)
     if not unwatched:
         return text
     # No fault of this router: a session that has just begun, or an option of the other one.

@@ -238,6 +238,8 @@ def _show_peers(peers):
     rows = [("NODE", "ADDRESS", "ENDPOINT", "ONLINE", "LAN", "TUNNEL", "BGP", "SINCE", "ROUTES", "RTT", "PROBLEM")]
     for peer in peers:
         rtt = "-" if peer["rtt_ms"] is None else "%.1f ms" % peer["rtt_ms"]
+        if peer["loss_percent"]:
+            rtt += ", %d %% lost" % peer["loss_percent"]
         rows.append(
             (
                 peer["node"],

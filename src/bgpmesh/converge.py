@@ -70,6 +70,7 @@ class Convergence:
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
+        self._patience = {}  # what the plan was made with of latency.patience
         self._candidates = None  # (those among which the plan shares out the dials, those dialled besides)
         self._dialled = {}  # node -> when its tunnel was last this router's to dial
         self._applying = asyncio.Lock()  # held while services and files change
@@ -229,6 +230,7 @@ class Convergence:
     def _make_plan(self):
         member = self.membership
         self._candidates = self._present(), self._substitutes()
+        self._patience = dict(self.latency.patience)
         plan = planning.make(
             member.config,
             member.me,
@@ -240,6 +242,7 @@ class Convergence:
             self.tincd.version,
             self.drained,
             [lately.names() for lately in self._lately],
+            self._patience,
         )
         before = self.plan
         if before and before.tinc == plan.tinc:
@@ -367,7 +370,9 @@ class Convergence:
         self._problems.replace("routes", [] if patient else lacking)
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
-        self.latency.look(_Addresses([node for node in self._online() if self.tincd.reaches(node)], self.plan.seats))
+        reached = [node for node in self._online() if self.tincd.reaches(node)]
+        self.latency.look(_Addresses(reached, self.plan.seats), self.plan.seats)
+        self._stale = self._stale or self.latency.patience != self._patience
 
     def _heard(self):
         """Those whose routes should be here: their session is up, or their tunnel and a session with a reflector."""

@@ -1,4 +1,4 @@
-"""Round trips to the members over the overlay: one ICMP echo request each, once a minute (RFC 792)."""
+"""Round trips to the members over the overlay, and what gets lost: an ICMP echo request each a minute (RFC 792)."""
 
 import asyncio
 import socket
@@ -7,6 +7,7 @@ import struct
 from . import compat
 
 _INTERVAL = 60  # seconds from one request to a member to the next
+_LOSSY = 10  # the same while requests to it get lost
 _SOON = 5  # seconds until one that did not answer is asked again, and twice as long each time after that
 _AT_ONCE = 8  # requests under way: more of them would wait for each other, and that would be measured
 _PATIENCE = 2  # seconds that an answer may take
@@ -14,21 +15,37 @@ _ICMP = 1
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _ONLY_REPLIES = 0xFFFFFFFE  # which types the kernel keeps from us: all but 0, echo reply
 _REQUEST = 8
+_WEIGHT = 1 / 16  # of one request in what is known of a path
+_NOTHING = 0.01  # what is lost less often is not remembered
+# (times as many BFD packets that may be lost in a row, from this loss on, until it is below that one). Six of them, as
+# many as usual, are lost in a row once in 2,500 hours where a twentieth is lost, once in 36 at a tenth, and twice an
+# hour at a fifth.
+_STEPS = ((4, 0.25, 0.12), (2, 0.1, 0.04))
 
 
 class Latency:
-    """rtt: node -> round trip in milliseconds of those that answered the last time they were asked."""
+    """rtt: node -> round trip in milliseconds of those that answered the last time they were asked.
+
+    loss: node -> part of the requests that get lost, as a moving average; without those of which none is. Several in a
+    row count as one: a path that was down for a while is not one that loses packets. patience: node -> 2 or 4, how many
+    times as many BFD packets as usual it may lose in a row; without those for which it is 1.
+    """
 
     def __init__(self):
         self.rtt = {}
+        self.loss = {}
+        self.patience = {}
         self._asked = {}  # node -> (when it was asked last, seconds until it is asked again)
         self._round = None  # the task of the round under way
 
-    def look(self, peers):
-        """Has those of `peers` (node -> overlay address) asked whose turn it is; to be called now and then."""
-        for known in (self.rtt, self._asked):
-            for node in [node for node in known if node not in peers]:
-                del known[node]
+    def look(self, peers, members):
+        """Has those of `peers` (node -> overlay address) asked whose turn it is; to be called now and then.
+
+        members: names of all those of which anything is to be remembered while they are away.
+        """
+        for found, kept in ((self.rtt, peers), (self._asked, peers), (self.loss, members), (self.patience, members)):
+            for node in [node for node in found if node not in kept]:
+                del found[node]
         now = compat.monotonic()
         due = []
         for node in peers:
@@ -56,8 +73,24 @@ class Latency:
                 self.rtt.pop(node, None)
                 if node in answers and node in self._asked:
                     self.rtt[node] = answers[node]
-                    at = self._asked[node][0]
-                    self._asked[node] = kinds.setdefault(at, (at, _INTERVAL))
+                    at, wait = self._asked[node]
+                    self._note(node, wait > _SOON)
+                    state = at, _LOSSY if node in self.loss else _INTERVAL
+                    self._asked[node] = kinds.setdefault(state, state)
+
+    def _note(self, node, missed):
+        """A member has answered; missed: but not to the request before."""
+        loss = self.loss.pop(node, 0)
+        if missed:
+            loss += (1 - loss) * _WEIGHT
+        loss -= loss * _WEIGHT
+        if loss >= _NOTHING:
+            self.loss[node] = loss
+        before = self.patience.pop(node, 1)
+        for times, start, end in _STEPS:
+            if loss >= (end if before >= times else start):
+                self.patience[node] = times
+                break
 
 
 async def measure(peers):

@@ -120,6 +120,10 @@ def _rtt(view):
     return [((("peer", row["node"]),), row["rtt_ms"] / 1000) for row in view.peers if row["rtt_ms"] is not None]
 
 
+def _loss(view):
+    return [((("peer", row["node"]),), row["loss_percent"] / 100) for row in view.peers]
+
+
 def _told(kind, label, always):
     def samples(view):
         values = sorted(set(always) | set([value for found, value in view.told if found == kind]))
@@ -228,4 +232,5 @@ METRICS = (
     ("bgpmesh_peer_session_age_seconds", "gauge", "Since the session is in its state", _of_peers("bgp_age")),
     ("bgpmesh_peer_routes", "gauge", "Routes accepted from the member", _of_peers("routes_received")),
     ("bgpmesh_peer_rtt_seconds", "gauge", "Round trip over the overlay; none without an answer", _rtt),
+    ("bgpmesh_peer_loss_ratio", "gauge", "Part of the requests over the overlay that get lost", _loss),
 )

@@ -69,11 +69,13 @@ class Plan:
 class Conf(Text):
     """bird.conf; as render.conf. To compare it with another takes no more than what the two have not in common."""
 
-    def __init__(self, config, me, announced, seats, drained, sessions, reflecting):
+    def __init__(self, config, me, announced, seats, drained, sessions, reflecting, patience):
         super().__init__(lambda: self._render(list(seats.values())))
         self._seats = seats
-        self._sessions = sessions, reflecting
-        self._render = lambda peers: bird_render.conf(config, me, announced, peers, drained, sessions, reflecting)
+        self._sessions = sessions, reflecting, patience
+        self._render = lambda peers: bird_render.conf(
+            config, me, announced, peers, drained, sessions, reflecting, patience
+        )
 
     def __eq__(self, other):
         ours, theirs = self._seats, other._seats
@@ -91,14 +93,17 @@ class Conf(Text):
         return one == another
 
 
-def make(config, me, members, claims, online, underlay, held, tinc_version, drained=False, lately=((), ())):
+def make(
+    config, me, members, claims, online, underlay, held, tinc_version, drained=False, lately=((), ()), patience=None
+):
     """The Plan of one router.
 
     config: its Config; me: its own Member; members: the other Members; claims: address -> node;
     online: names of the members that are there to be dialled; underlay: node -> address that its tunnel is seen
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
     drained: whether the peers are told to use this router only where there is no other; lately: names of the peers,
-    and of the reflectors, that there were until lately.
+    and of the reflectors, that there were until lately; patience: node -> how many times as many BFD packets as usual
+    may be lost in a row, without those for which it is 1.
     """
     everybody = members + [me]
     seats, problems = roster.seat(everybody, claims, _Reserved(everybody, me.prefixes, underlay))
@@ -119,11 +124,12 @@ def make(config, me, members, claims, online, underlay, held, tinc_version, drai
     wanted = set(reflectors.peers(me, others, chosen))
     held_on_to = [node for node in lately[0] if node in seats and node not in wanted]
     sessions = wanted | set(held_on_to) if held_on_to else wanted
+    patience = {node: patience[node] for node in patience or () if node in sessions}
     return Plan(
         me,
         config.port,
         files,
-        Conf(config, me, announced, seats, drained, sessions, set(chosen) | set(lately[1])),
+        Conf(config, me, announced, seats, drained, sessions, set(chosen) | set(lately[1]), patience),
         _services(files, tinc_version, lan.announcement(config, me)),
         seats,
         share,

@@ -1,8 +1,9 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
-what is measured, how often and how long. SCALE=1 is PARTS=scale,crowd with
-SIZES=100,1000,5000 members; DRAW=docs/scale.svg has it draw a picture.
+what is measured, how often and how long. PARTS=loss LOSSY=3600 takes more than an hour, and is not among what is
+measured unless it is asked for. SCALE=1 is PARTS=scale,crowd with SIZES=100,1000,5000 members; DRAW=docs/scale.svg has
+it draw a picture.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import crowd, failover, footprint, graph, join, memory, noop, scale, start
+from . import crowd, failover, footprint, graph, join, loss, memory, noop, scale, start
 from .report import Report
 
 PARTS = {
@@ -27,6 +28,7 @@ PARTS = {
     "failover": failover.run,
     "graph": graph.run,
     "footprint": footprint.run,
+    "loss": loss.run,
     "scale": scale.run,
     "crowd": crowd.run,
 }
@@ -36,7 +38,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     env = os.environ
     large = env.get("SCALE", "0") not in ("", "0")
-    usual = "scale,crowd" if large else ",".join(PARTS)
+    usual = "scale,crowd" if large else "start,join,noop,memory,failover,graph,footprint"
     parser.add_argument("--parts", default=env.get("PARTS") or usual, help="which, with commas between")
     parser.add_argument("--runs", type=int, default=int(env.get("RUNS") or 3), help="how often, for a median")
     parser.add_argument(
@@ -47,6 +49,9 @@ def main():
     )
     parser.add_argument(
         "--failures", type=int, default=int(env.get("FAILURES") or 20), help="how often each failure is brought about"
+    )
+    parser.add_argument(
+        "--lossy", type=float, default=float(env.get("LOSSY") or 3600), help="seconds for which packets are lost"
     )
     parser.add_argument("--draw", default=env.get("DRAW"), help="the file for the picture of the part `scale`")
     arguments = parser.parse_args()

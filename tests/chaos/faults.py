@@ -10,11 +10,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
-from lab import netns
 from lab.mesh import stranger
 from lab.netns import CommandError
 
@@ -342,21 +339,8 @@ BAD_CABLES = [  # loss, delay, jitter, doubled
 
 @fault(5, router("cable", kind=BAD_CABLES, seed=seed), (8, 25))
 def bad_cable(field, router, kind, seed):
-    fabric, port = field.lab.fabric, router
-    netns.batch(fabric, [
-        f"link add {port}-bad type veth peer name {port}-far",
-        f"link set {port}-far master br0 up", f"link set {port}-bad up", f"link set {port} nomaster",
-    ])
-    argv = ["ip", "netns", "exec", fabric, "python3", str(Path(__file__).with_name("cable.py")), port, port + "-bad"]
-    process = subprocess.Popen([*argv, *map(str, kind), str(seed)], stdout=subprocess.PIPE, env=netns.ENV)
-    try:
-        process.stdout.readline()
+    with field.lab.bad_cable(field.router(router), *kind, seed=seed):
         yield
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        netns.batch(fabric, [f"link delete {port}-bad", f"link set {port} master br0"])
 
 
 # -- disk

@@ -1,9 +1,11 @@
 """A mesh of routers on this machine, each in its own network namespace, and an etcd they all know."""
 
+import contextlib
 import fcntl
 import json
 import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -249,6 +251,27 @@ class Lab:
         """End a cut."""
         for router, peer in ((one, other), (other, one)):
             netns.batch(router.netns, [f"neigh del {peer.wan} dev wan"])
+
+    @contextlib.contextmanager
+    def bad_cable(self, router, loss=0, delay=0, jitter=0, twice=0, seed=0):
+        """A router's cable loses, delays, doubles and overtakes frames meanwhile, both ways: see cable.py."""
+        port = router.name
+        netns.batch(self.fabric, [
+            f"link add {port}-bad type veth peer name {port}-far",
+            f"link set {port}-far master br0 up", f"link set {port}-bad up", f"link set {port} nomaster",
+        ])
+        program = Path(__file__).with_name("cable.py")
+        argv = ["ip", "netns", "exec", self.fabric, "python3", program, port, port + "-bad"]
+        argv += [loss, delay, jitter, twice, seed]
+        process = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, env=netns.ENV)
+        try:
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            netns.batch(self.fabric, [f"link delete {port}-bad", f"link set {port} master br0"])
 
     def _port(self, machine):
         return machine if isinstance(machine, str) else f"r{machine}"

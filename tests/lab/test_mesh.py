@@ -56,8 +56,8 @@ STATUS = {
 PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
-    "bgp": str, "bgp_since": str, "bgp_age": int, "via": list, "routes_received": int, "rtt_ms": (float, type(None)),
-    "trust": str, "fingerprint": str, "problem": str,
+    "bgp": str, "bgp_since": str, "bgp_age": int, "via": list, "routes_received": int,
+    "rtt_ms": (float, type(None)), "loss_percent": int, "trust": str, "fingerprint": str, "problem": str,
 }
 
 

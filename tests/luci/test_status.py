@@ -258,6 +258,15 @@ def test_a_member_without_a_session_is_connected_by_way_of_the_reflectors(told):
     assert column(page, "Router") == ["n3", "n2", "n4", "n5"]
 
 
+def test_what_a_path_loses_is_beside_its_latency(told):
+    told.server.answers = mesh.mesh(4)
+    for peer in told.server.answers[PEERS]["peers"]:
+        peer.update(rtt_ms=30, loss_percent=12 if peer["node"] == "n3" else 0)
+    page = told.open()
+    cells = page.locator('.bm-list td[data-title="Latency"]')
+    assert [" ".join(text.split()) for text in cells.all_inner_texts()[:3]] == ["30 ms", "30 ms 12% lost", "30 ms"]
+
+
 def sign(page, title):
     return page.get_by_role("columnheader", name=title).first.get_attribute("aria-sort")
 

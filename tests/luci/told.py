@@ -71,5 +71,6 @@ def _peer(number, offline, broken, indirect):
         "bgp_age": 60 * number * number if up else None,
         "routes_received": (number * 7) % 5 + 1 if up else 0,
         "rtt_ms": None if offline else round(1.5 + (number * 37) % 90 + number / 10, 1),
+        "loss_percent": 0,
         "problem": "no BGP session since 40 s: see that TCP port 179 is open" if broken else "",
     }

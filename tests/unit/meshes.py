@@ -119,4 +119,6 @@ MESHES = {
 def planned(name, version="1.1"):
     """The Plan of router `alfa` in one of the MESHES."""
     config, me, others, claims = MESHES[name]()
-    return plan.make(config, me, others, claims, set([other.node for other in others]), {}, [], version)
+    online = set([other.node for other in others])
+    lossy = {"bravo": 2} if name == "everything" else {}
+    return plan.make(config, me, others, claims, online, {}, [], version, patience=lossy)

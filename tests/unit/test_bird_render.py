@@ -65,6 +65,18 @@ def test_without_bfd_there_is_no_word_of_it():
     assert "bfd" not in conf(options("option bfd_interval '0'"), member("alfa", 1), [], [])
 
 
+def test_a_path_that_loses_packets_is_given_more_of_them():
+    def blocks(lossy, *changes):
+        others = [Seat(member(name, number), []) for number, name in enumerate(("bravo", "carol"), 2)]
+        text = conf(options(*changes), member("alfa", 1), [], others, False, None, (), lossy)
+        return text.split("protocol bgp _")[1:]
+
+    bravo, carol = blocks({"bravo": 4})
+    assert "bfd { multiplier 24; };" in bravo and "multiplier" not in carol
+    assert "bfd { multiplier 255; };" in blocks({"bravo": 4}, "option bfd_multiplier '200'")[0]
+    assert "bfd" not in "".join(blocks({"bravo": 4}, "option bfd_interval '0'"))
+
+
 def reflecting(*reflectors, drained=False, **changes):
     """The block of bravo's session on alfa, both of which know of reflectors; these are the reflectors."""
     others = [member("bravo", 2, full_mesh_max=2, **changes), member("carol", 3)]

@@ -142,7 +142,9 @@ class Router:
         self.routed = None  # what the kernel routes over the overlay; None: that is not to be seen
         converge.fib = Thing(routed=lambda interface: self.routed)
         self.asked = []  # whose round trip is measured, at each look
-        self.mesh.latency = Thing(look=lambda peers: self.asked.append({node: peers[node] for node in peers}))
+        self.mesh.latency = Thing(
+            look=lambda peers, members: self.asked.append({node: peers[node] for node in peers}), patience={}
+        )
 
     def connect(self, *nodes, address=None):
         """Has a tunnel to and a session with these nodes, and no others."""
@@ -202,6 +204,24 @@ def test_a_mesh_converges():
     assert router.step() == "converged"
     assert len(router.tincd.applied) == len(router.bird.applied) == 1
     assert router.codes() == []
+
+
+def test_a_path_that_loses_packets_is_given_more_of_them_and_nothing_else_changes():
+    router = Router(2, 3)
+    router.connect("r2", "r3")
+    router.step()
+    tinc = router.mesh.plan.tinc
+    router.mesh.latency.patience["r2"] = 2
+    router.step(30)
+    assert router.step(31) == "converged" and router.mesh.plan.tinc is tinc
+    assert "".join(router.bird.applied[-1].bird.pieces()).count("multiplier 12;") == 1
+    plan = router.mesh.plan
+    router.step(32)
+    assert router.mesh.plan is plan
+    router.mesh.latency.patience.clear()
+    router.step(60)
+    router.step(61)
+    assert "multiplier 12;" not in "".join(router.bird.applied[-1].bird.pieces())
 
 
 def test_round_trips_are_measured_to_those_that_have_a_tunnel():

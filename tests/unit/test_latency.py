@@ -7,6 +7,7 @@ from bgpmesh import compat, latency
 from bgpmesh.latency import Latency, measure, reply, request
 
 PEERS = {"bravo": "10.0.0.2", "carol": "10.0.0.3"}
+MEMBERS = ["bravo", "carol"]
 
 
 def checksum(packet):
@@ -62,7 +63,7 @@ class Measured:
 
     def look(self, found, peers, later=0):
         async def main():
-            found.look(peers)
+            found.look(peers, MEMBERS)
             while found._round and not found._round.done():
                 await asyncio.sleep(0)
 
@@ -114,6 +115,64 @@ def test_one_that_comes_is_asked_at_once_and_one_that_goes_is_forgotten():
     assert net.asked == [["bravo"], ["carol"]]
     assert net.look(found, {"carol": "10.0.0.3"}, 10) == {"carol": 20.0}
     assert net.look(found, {}, 11) == {}
+
+
+class Path:
+    """Requests to bravo, as often as they are sent: "." is answered, "x" gets lost; seconds: those that passed."""
+
+    def __init__(self):
+        self.net = Measured()
+        self.found = Latency()
+        self.seconds = 0
+
+    def carry(self, requests):
+        for one in requests:
+            self.net.answers = {"bravo": 1.5} if one == "." else {}
+            asked = len(self.net.asked)
+            while len(self.net.asked) == asked:
+                self.seconds += 5
+                self.net.look(self.found, {"bravo": "10.0.0.2"}, self.seconds)
+        return self.found.patience.get("bravo", 1)
+
+    def loss(self):
+        return self.found.loss.get("bravo", 0)
+
+
+def test_a_path_that_loses_one_packet_is_looked_at_more_often_and_nothing_else():
+    path = Path()
+    assert path.carry("..") == 1 and path.loss() == 0
+    assert path.carry("x.") == 1 and 0.05 < path.loss() < 0.0625
+    before = path.seconds
+    assert path.carry("....") == 1 and path.seconds - before == 40
+    assert path.carry("." * 40) == 1 and path.found.loss == {}
+    before = path.seconds
+    path.carry("..")
+    assert path.seconds - before == 120
+
+
+def test_a_path_that_goes_on_losing_packets_is_given_more_time_until_it_loses_none():
+    path = Path()
+    assert path.carry(".") == 1
+    assert path.carry("x." * 2) == 2
+    assert path.carry("....x" * 20 + ".") == 2 and 0.15 < path.loss() < 0.25
+    assert path.carry(".x" * 10 + ".") == 4
+    assert path.carry("....") == 4, "it is not taken back at once"
+    assert path.carry("." * 17) == 2
+    assert path.carry("." * 40) == 1 and path.loss() == 0
+
+
+def test_a_path_that_was_down_for_a_while_is_none_that_loses_packets():
+    path = Path()
+    assert path.carry("..xxxxxxxxxx..") == 1 and path.loss() < 0.06
+
+
+def test_what_a_path_loses_is_remembered_while_its_end_is_away_and_no_longer_than_it_is_a_member():
+    path = Path()
+    assert path.carry("." + "x." * 3) == 2
+    path.net.look(path.found, {}, path.seconds + 5)
+    assert path.found.rtt == {} and path.found.patience == {"bravo": 2}
+    path.found.look({}, [])
+    assert path.found.loss == {} and path.found.patience == {}
 
 
 def test_many_are_asked_a_few_at_a_time():

@@ -207,11 +207,11 @@ def aware(node, number, **changes):
 FIVE = [aware(node, number + 1) for number, node in enumerate(("alfa", "bravo", "carol", "dora", "emil"))]
 
 
-def reflected(lately=((), ()), dora=None):
+def reflected(lately=((), ()), dora=None, patience=None):
     """alfa's plan in a mesh of five, beyond its bound; dora: another Member in dora's place."""
     others = [dora if dora and one.node == "dora" else one for one in FIVE[1:]]
     online = set([one.node for one in others])
-    return plan.make(options(), FIVE[0], others, {}, online, {}, [], "1.1", False, lately)
+    return plan.make(options(), FIVE[0], others, {}, online, {}, [], "1.1", False, lately, patience)
 
 
 def test_a_client_has_sessions_with_the_reflectors_and_those_that_it_holds_on_to():
@@ -226,5 +226,7 @@ def test_another_bird_conf_is_seen_to_be_one_whoever_has_changed():
     assert reflected().bird == reflected().bird
     assert reflected().bird != reflected(dora=aware("dora", 4, prefixes=["192.168.44.0/24"])).bird
     assert reflected().bird != reflected((["dora"], ())).bird
+    assert reflected(patience={"bravo": 2}).bird != reflected().bird
+    assert reflected(patience={"emil": 2}).bird == reflected().bird, "a member that there is no session with"
     # A session that is there anyway becomes one with a reflector.
     assert reflected((["dora"], ())).bird != reflected((["dora"], ["dora"])).bird

@@ -68,6 +68,7 @@ PEERS = {
             "via": list,
             "routes_received": int,
             "rtt_ms": (float, type(None)),
+            "loss_percent": int,
             "lan": bool,
             "trust": str,
             "fingerprint": str,
@@ -155,7 +156,7 @@ def running():
     mesh = agent.mesh = Thing(
         state="degraded",
         judged=0,
-        latency=Thing(rtt={"bravo": 0.8, "carol": 20.0, "dora": 3.5}),
+        latency=Thing(rtt={"bravo": 0.8, "carol": 20.0, "dora": 3.5}, loss={"carol": 0.123}),
         applies={"tinc": Tally(), "bird": Tally()},
         events=Thing(counts={("peer", "joined"): 3, ("session", "Established"): 1, ("session", "Idle"): 2}),
         plan=Thing(
@@ -333,6 +334,7 @@ def test_peers():
         "via": [],
         "routes_received": 1,
         "rtt_ms": 0.8,
+        "loss_percent": 0,
         "lan": True,
         "trust": "approved",
         "fingerprint": "ab" * 32,
@@ -351,6 +353,7 @@ def test_peers():
         "via": [],
         "routes_received": 0,
         "rtt_ms": 20.0,
+        "loss_percent": 12,
         "lan": False,
         "trust": "",
         "fingerprint": "",

@@ -224,6 +224,7 @@ authentication ao;  # from option 'secret'
 _SESSION = """\
 protocol bgp {name} from mesh_member {{
 	neighbor {ip} as {asn};
+	{bfd}
 	{client}
 	{passive}
 	{password}
@@ -246,12 +247,13 @@ protocol static bridge{family} {{
 _BRIDGED = "source = RTS_BGP || proto = \"bridge%d\""
 
 
-def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=()):
+def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=(), patience=None):
     """bird.conf, as pieces of text one after the other: all of a large mesh at once takes memory.
 
     me: this router's Member; announced: its own prefixes; peers: Seats of the other members; drained: whether
     the peers are told to use this router only where there is no other (RFC 8326, graceful shutdown); sessions: names
-    of those that it has one with, None for all; reflecting: names of the reflectors.
+    of those that it has one with, None for all; reflecting: names of the reflectors; patience: node -> how many times
+    as many BFD packets as from others may be lost in a row, without those for which it is 1.
     """
     hop = "next hop keep;" if reflecting else "next hop self;"
     hops = {4: hop}
@@ -303,7 +305,7 @@ def conf(config, me, announced, peers, drained=False, sessions=None, reflecting=
                 yield line + "\n"
             yield rest.format(family=family)
     for peer in ours:
-        yield "\n" + _session(config, me, peer, sorted(hops), passed_on, drained, reflecting)
+        yield "\n" + _session(config, me, peer, sorted(hops), passed_on, drained, reflecting, patience or {})
 
 
 def _owners(config, peers, family):
@@ -338,9 +340,12 @@ def _bridges(peers, family):
     return sorted(found)
 
 
-def _session(config, me, peer, families, passed_on, drained, reflecting):
+def _session(config, me, peer, families, passed_on, drained, reflecting, patience):
     member = peer.member
-    passive = password = ""
+    bfd = passive = password = ""
+    if config.bfd_interval and member.node in patience:
+        lost = min(255, config.bfd_multiplier * patience[member.node])
+        bfd = "bfd { multiplier %d; };  # packets get lost on the way" % lost
     if not graph.leads(me.node, member.node):
         # One side opens the session. Two routers that start together would each ask for the other at the
         # same moment, and tinc 1.1's key exchange gets stuck for ten seconds when both sides begin it.
@@ -372,6 +377,7 @@ def _session(config, me, peer, families, passed_on, drained, reflecting):
         name=protocol_name(member.node),
         ip=member.ip,
         asn=member.asn,
+        bfd=bfd,
         client=client,
         passive=passive,
         password=password,

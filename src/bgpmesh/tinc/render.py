@@ -82,8 +82,8 @@ def conf(config, me, members, dialled, version):
             "# The tunnels are those below, no others.",
             "AutoConnect = no",
             # 1.1pre18 ends when a path that has been good for UDP takes none for 20 seconds. So UDP is given up before.
-            "UDPDiscoveryKeepaliveInterval = 3",
-            "UDPDiscoveryTimeout = 10",
+            "UDPDiscoveryKeepaliveInterval = 2",
+            "UDPDiscoveryTimeout = 7",
         ]
     lines += [
         "# Members of tinc 1.0 are spoken to with these.",
@@ -91,7 +91,7 @@ def conf(config, me, members, dialled, version):
         "Digest = sha256",
         "# A lost router is dialled again at least this often, in seconds.",
         "MaxTimeout = 10",
-        "PingInterval = 10",
+        "PingInterval = 4",
         "PingTimeout = 5",
     ]
     known = {member.node: member for member in members if member.node in dialled}

@@ -396,10 +396,10 @@ return view.extend({
 			{ placeholder: '120', parse: numberIn(0, 3600) });
 		option('advanced', form.Value, 'bfd_interval', _('BFD interval'),
 			_('Milliseconds between two packets that tell each peer that the path is alive. More of them find a dead one sooner, and cost traffic. 0: none.'),
-			{ placeholder: '180', parse: parseBfdInterval });
+			{ placeholder: '150', parse: parseBfdInterval });
 		option('advanced', form.Value, 'bfd_multiplier', _('BFD multiplier'),
 			_('How many of them in a row may be lost before the path is taken for dead.'),
-			{ placeholder: '5', parse: numberIn(2, 255) });
+			{ placeholder: '6', parse: numberIn(2, 255) });
 		option('advanced', form.Value, 'http', _('HTTP'), _('Where /metrics and /status are served, address:port. Empty: nowhere.'),
 			{ placeholder: '127.0.0.1:9179', parse: parseHttp });
 

@@ -231,7 +231,14 @@ function peerTable() {
 			])
 		},
 		{ title: _('Routes'), style: 'bm-num', key: peer => peer.routes_received, cell: peer => String(peer.routes_received) },
-		{ title: _('Latency'), style: 'bm-num', key: peer => peer.rtt_ms, cell: peer => bgpmesh.latency(peer.rtt_ms) }
+		{
+			title: _('Latency'), style: 'bm-num',
+			key: peer => peer.rtt_ms,
+			fill: (td, peer) => fill(td, [
+				bgpmesh.latency(peer.rtt_ms),
+				peer.loss_percent ? _('%d%% lost').format(peer.loss_percent) : ''
+			])
+		}
 	], peer => peer.node, _('No other router is known yet.'));
 }
 
