@@ -72,14 +72,15 @@ class Conf(Text):
     def __init__(self, config, me, announced, seats, drained, sessions, reflecting, patience):
         super().__init__(lambda: self._render(list(seats.values())))
         self._seats = seats
-        self._sessions = sessions, reflecting, patience
+        # What the sessions with all are made of. The rest of what is not a member's is in what comes before them.
+        self._common = sessions, reflecting, patience, config.secrets, me.secrets, me.ao
         self._render = lambda peers: bird_render.conf(
             config, me, announced, peers, drained, sessions, reflecting, patience
         )
 
     def __eq__(self, other):
         ours, theirs = self._seats, other._seats
-        if len(ours) != len(theirs) or self._sessions != other._sessions:
+        if len(ours) != len(theirs) or self._common != other._common:
             return False
         changed = []
         for node in ours:

@@ -1,7 +1,7 @@
-from example import member, options, prefixes
+from example import OTHER_SECRET, SECRET, member, options, prefixes
 from meshes import MESHES, planned
 
-from bgpmesh import plan
+from bgpmesh import plan, secret
 from bgpmesh.tinc import graph
 
 
@@ -220,6 +220,23 @@ def test_a_client_has_sessions_with_the_reflectors_and_those_that_it_holds_on_to
     held = reflected((["dora", "gone"], ["emil"]))
     assert (held.peers, held.sessions) == (found.peers, {"bravo", "carol", "dora"})
     assert "protocol bgp _dora " in bird(held) and "protocol bgp _dora " not in bird(found)
+
+
+def test_other_passwords_of_sessions_with_the_same_members_are_another_bird_conf():
+    config = options("option secret '%s'" % OTHER_SECRET, "option secret_old '%s'" % SECRET)
+    others = [member("bravo", 2), member("carol", 3)]
+    for one in others:
+        one.secrets = secret.names(config.secrets)
+
+    def confs(known, ao=False):
+        me = member("alfa", 1)
+        me.secrets, me.ao = secret.names(known), ao
+        return made(others, me, config).bird
+
+    before = confs(config.secrets[1:])
+    assert before == confs(config.secrets[1:]) and before != confs(config.secrets)
+    others[0].ao = True
+    assert before != confs(config.secrets[1:], True)
 
 
 def test_another_bird_conf_is_seen_to_be_one_whoever_has_changed():
