@@ -292,7 +292,7 @@ async def failover(options):
     text = "BFD watches %d of %d sessions" % (len(rows) - len(unwatched), len(rows))
     lost, node = max([(row["loss_percent"], row["node"]) for row in rows] + [(0, "")])
     if lost:
-        text += "; %d %% of the packets get lost on the way to '%s'" % (lost, node)
+        text += "; %d %% of the round trips to '%s' fail" % (lost, node)
     if not unwatched:
         return text
     # No fault of this router: a session that has just begun, or an option of the other one.

@@ -7,7 +7,7 @@ import struct
 from . import compat
 
 _INTERVAL = 60  # seconds from one request to a member to the next
-_LOSSY = 10  # the same while requests to it get lost
+_LOSSY = 10  # the same while any get lost
 _SOON = 5  # seconds until one that did not answer is asked again, and twice as long each time after that
 _AT_ONCE = 8  # requests under way: more of them would wait for each other, and that would be measured
 _PATIENCE = 2  # seconds that an answer may take
@@ -15,26 +15,28 @@ _ICMP = 1
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _ONLY_REPLIES = 0xFFFFFFFE  # which types the kernel keeps from us: all but 0, echo reply
 _REQUEST = 8
-_WEIGHT = 1 / 16  # of one request in what is known of a path
-_NOTHING = 0.01  # what is lost less often is not remembered
+_CLOSE = 16  # requests of a closer look
+_GAP = 0.1  # seconds between two of them
 # (times as many BFD packets that may be lost in a row, from this loss on, until it is below that one). Six of them, as
-# many as usual, are lost in a row once in 2,500 hours where a twentieth is lost, once in 36 at a tenth, and twice an
-# hour at a fifth.
-_STEPS = ((4, 0.25, 0.12), (2, 0.1, 0.04))
+# many as usual, are lost in a row once in 2,500 hours where a path loses a twentieth of the packets, thus a tenth of
+# the round trips; once in 36 hours at a tenth and a fifth; and twice an hour at a fifth and a third.
+_STEPS = ((4, 6 / _CLOSE, 3 / _CLOSE), (2, 2 / _CLOSE, 1 / _CLOSE))
 
 
 class Latency:
     """rtt: node -> round trip in milliseconds of those that answered the last time they were asked.
 
-    loss: node -> part of the requests that get lost, as a moving average; without those of which none is. Several in a
-    row count as one: a path that was down for a while is not one that loses packets. patience: node -> 2 or 4, how many
-    times as many BFD packets as usual it may lose in a row; without those for which it is 1.
+    loss: node -> part of the round trips that fail, without those of which none does. Whose request is lost is looked
+    at more closely, and again until nothing is lost; the lesser loss of two looks counts, and one at which nothing
+    comes back does not: a path that was down for a while is not one that loses packets. patience: node -> 2 or 4, how
+    many times as many BFD packets as usual it may lose in a row; without those for which it is 1.
     """
 
     def __init__(self):
         self.rtt = {}
         self.loss = {}
         self.patience = {}
+        self._closely = {}  # node -> what the last closer look saw lost, while it is anything
         self._asked = {}  # node -> (when it was asked last, seconds until it is asked again)
         self._round = None  # the task of the round under way
 
@@ -43,9 +45,10 @@ class Latency:
 
         members: names of all those of which anything is to be remembered while they are away.
         """
-        for found, kept in ((self.rtt, peers), (self._asked, peers), (self.loss, members), (self.patience, members)):
-            for node in [node for node in found if node not in kept]:
-                del found[node]
+        for found in (self.rtt, self._asked):
+            _keep(found, peers)
+        for found in (self.loss, self.patience, self._closely):
+            _keep(found, members)
         now = compat.monotonic()
         due = []
         for node in peers:
@@ -62,29 +65,33 @@ class Latency:
 
     async def _ask(self, peers):
         nodes = sorted(peers)
+        suspects = []
         kinds = {}
         for first in range(0, len(nodes), _AT_ONCE):
             some = {node: peers[node] for node in nodes[first : first + _AT_ONCE]}
-            try:
-                answers = await measure(some)
-            except OSError:
-                answers = {}  # as without an answer: what is wrong with the overlay is said by others
+            answers = await _measured(some)
             for node in some:
-                self.rtt.pop(node, None)
+                answered = self.rtt.pop(node, None) is not None
                 if node in answers and node in self._asked:
-                    self.rtt[node] = answers[node]
-                    at, wait = self._asked[node]
-                    self._note(node, wait > _SOON)
-                    state = at, _LOSSY if node in self.loss else _INTERVAL
+                    self.rtt[node] = answers[node][0]
+                    state = self._asked[node][0], _LOSSY if node in self._closely else _INTERVAL
                     self._asked[node] = kinds.setdefault(state, state)
+                if node in self._closely or answered and node not in answers:
+                    suspects.append(node)
+        # Where many do not answer, it is we who are cut off.
+        if suspects:
+            some = {node: peers[node] for node in suspects[:_AT_ONCE]}
+            answers = await _measured(some, _CLOSE)
+            for node in answers:
+                self._note(node, 1 - len(answers[node]) / _CLOSE)
 
-    def _note(self, node, missed):
-        """A member has answered; missed: but not to the request before."""
-        loss = self.loss.pop(node, 0)
-        if missed:
-            loss += (1 - loss) * _WEIGHT
-        loss -= loss * _WEIGHT
-        if loss >= _NOTHING:
+    def _note(self, node, lost):
+        """What a closer look saw of a path on which something came back."""
+        loss = min(lost, self._closely.pop(node, 0))
+        self.loss.pop(node, None)
+        if lost:
+            self._closely[node] = lost
+        if loss:
             self.loss[node] = loss
         before = self.patience.pop(node, 1)
         for times, start, end in _STEPS:
@@ -93,8 +100,23 @@ class Latency:
                 break
 
 
-async def measure(peers):
-    """node -> round trip in milliseconds, of those of `peers` (node -> IPv4 address) that answer. Raises OSError."""
+def _keep(found, nodes):
+    for node in [node for node in found if node not in nodes]:
+        del found[node]
+
+
+async def _measured(peers, times=1):
+    try:
+        return await measure(peers, times)
+    except OSError:
+        return {}  # as without an answer: what is wrong with the overlay is said by others
+
+
+async def measure(peers, times=1):
+    """node -> round trips in milliseconds, of those of `peers` (node -> IPv4 address) that answer. Raises OSError.
+
+    times: how many requests each is sent.
+    """
     answers = {}
     sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, _ICMP)
     try:
@@ -103,31 +125,35 @@ async def measure(peers):
         sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("I", _ONLY_REPLIES))
         identity = compat.getpid() & 0xFFFF
         sent = {}
-        for number, node in enumerate(sorted(peers)):
-            target = compat.inet_address(peers[node], 0)
-            began = compat.ticks_us()
+        for turn in range(times):
+            for number, node in enumerate(sorted(peers), turn * len(peers)):
+                target = compat.inet_address(peers[node], 0)
+                began = compat.ticks_us()
+                try:
+                    sock.sendto(request(identity, number), target)
+                    sent[number] = node, peers[node], began
+                except OSError:
+                    pass  # no route to this one
+            last = turn == times - 1
             try:
-                sock.sendto(request(identity, number), target)
-                sent[number] = node, peers[node], began
-            except OSError:
-                pass  # no route to this one
-        await asyncio.wait_for(_collect(sock, identity, sent, answers), _PATIENCE)
-    except asyncio.TimeoutError:
-        pass
+                await asyncio.wait_for(_collect(sock, identity, sent, answers, last), _PATIENCE if last else _GAP)
+            except asyncio.TimeoutError:
+                pass
     finally:
         sock.close()
     return answers
 
 
-async def _collect(sock, identity, sent, answers):
-    while sent:
+async def _collect(sock, identity, sent, answers, last):
+    """Takes what comes, until all has come where it is the last time."""
+    while sent or not last:
         await compat.readable(sock)
         packet = compat.try_recv(sock, 256)
         now = compat.ticks_us()
         found = packet and reply(packet)
         if found and found[0] == identity and found[1] in sent and found[2] == sent[found[1]][1]:
             node, _, began = sent.pop(found[1])
-            answers[node] = compat.ticks_diff(now, began) / 1000
+            answers.setdefault(node, []).append(compat.ticks_diff(now, began) / 1000)
 
 
 def request(identity, number):

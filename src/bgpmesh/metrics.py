@@ -232,5 +232,5 @@ METRICS = (
     ("bgpmesh_peer_session_age_seconds", "gauge", "Since the session is in its state", _of_peers("bgp_age")),
     ("bgpmesh_peer_routes", "gauge", "Routes accepted from the member", _of_peers("routes_received")),
     ("bgpmesh_peer_rtt_seconds", "gauge", "Round trip over the overlay; none without an answer", _rtt),
-    ("bgpmesh_peer_loss_ratio", "gauge", "Part of the requests over the overlay that get lost", _loss),
+    ("bgpmesh_peer_loss_ratio", "gauge", "Part of the round trips over the overlay that fail", _loss),
 )

@@ -183,7 +183,7 @@ async def measure(lone, step, times):
     }
 
 
-async def nobody(_):
+async def nobody(*_):
     return {}
 
 

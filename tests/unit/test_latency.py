@@ -43,23 +43,36 @@ def test_who_answers_is_measured_and_who_does_not_is_left_out():
         found = run(measure({"here": "127.0.0.1", "too": "127.0.0.2", "nowhere": "240.0.0.1"}))
     finally:
         latency._PATIENCE = before
-    assert sorted(found) == ["here", "too"]
-    assert 0 < found["here"] < 1000
+    assert sorted(found) == ["here", "too"] and len(found["here"]) == 1
+    assert 0 < found["here"][0] < 1000
+
+
+def test_more_than_one_request_is_sent_to_who_is_looked_at_closely():
+    before, latency._PATIENCE = latency._PATIENCE, 0.2
+    try:
+        began = compat.monotonic()
+        found = run(measure({"here": "127.0.0.1", "too": "127.0.0.2", "nowhere": "240.0.0.1"}, 4))
+    finally:
+        latency._PATIENCE = before
+    assert sorted([(node, len(found[node])) for node in found]) == [("here", 4), ("too", 4)]
+    assert compat.monotonic() - began >= 0.3, "one after the other"
 
 
 class Measured:
-    """Has `measure` answer what is in `answers`, in milliseconds; asked: whom it was asked for."""
+    """Has `measure` answer what is in `answers`, in milliseconds; asked: whom it was asked for; times: how often."""
 
     def __init__(self, **answers):
         self.answers = answers
         self.asked = []
+        self.times = []
         self.fails = None
 
-    async def measure(self, peers):
+    async def measure(self, peers, times=1):
         self.asked.append(sorted(peers))
+        self.times.append(times)
         if self.fails:
             raise self.fails
-        return {node: self.answers[node] for node in peers if node in self.answers}
+        return {node: [self.answers[node]] * times for node in peers if node in self.answers}
 
     def look(self, found, peers, later=0):
         async def main():
@@ -84,7 +97,7 @@ def test_each_is_asked_once_a_minute():
     assert net.asked == [["bravo", "carol"]]
     net.answers = {"bravo": 2.5}
     assert net.look(found, PEERS, 61) == {"bravo": 2.5}
-    assert len(net.asked) == 2
+    assert net.asked[1:] == [["bravo", "carol"], ["carol"]], "and who does not answer again, more closely"
 
 
 def test_one_that_does_not_answer_is_asked_again_soon_and_then_ever_less_often():
@@ -118,61 +131,95 @@ def test_one_that_comes_is_asked_at_once_and_one_that_goes_is_forgotten():
 
 
 class Path:
-    """Requests to bravo, as often as they are sent: "." is answered, "x" gets lost; seconds: those that passed."""
+    """A path to bravo; look(lost): a request to it, and what a closer look would see lost of the 16 of its own.
+
+    seconds: those that passed, in steps of five; closely: how many closer looks there were.
+    """
 
     def __init__(self):
-        self.net = Measured()
         self.found = Latency()
-        self.seconds = 0
+        self.seconds = self.closely = 0
 
-    def carry(self, requests):
-        for one in requests:
-            self.net.answers = {"bravo": 1.5} if one == "." else {}
-            asked = len(self.net.asked)
-            while len(self.net.asked) == asked:
-                self.seconds += 5
-                self.net.look(self.found, {"bravo": "10.0.0.2"}, self.seconds)
+    def look(self, lost, answered=True):
+        """The patience after a request that is lost or answered, and what came of it."""
+        asked = []
+
+        async def measure(peers, times=1):
+            asked.append(times)
+            left = 1 if times == 1 and answered else times - lost if times > 1 else 0
+            return {"bravo": [1.5] * left} if left else {}
+
+        net = Measured()
+        net.measure = measure
+        while not asked:
+            self.seconds += 5
+            net.look(self.found, {"bravo": "10.0.0.2"}, self.seconds)
+        assert asked in ([1], [1, 16])
+        self.closely += len(asked) - 1
         return self.found.patience.get("bravo", 1)
 
     def loss(self):
-        return self.found.loss.get("bravo", 0)
+        return 16 * self.found.loss.get("bravo", 0)
 
 
-def test_a_path_that_loses_one_packet_is_looked_at_more_often_and_nothing_else():
+def test_a_path_is_looked_at_closely_once_a_request_is_lost_and_until_none_is():
     path = Path()
-    assert path.carry("..") == 1 and path.loss() == 0
-    assert path.carry("x.") == 1 and 0.05 < path.loss() < 0.0625
+    path.look(0)
+    path.look(9)
+    assert path.closely == 0 and path.loss() == 0
+    path.look(3, answered=False)
+    assert path.closely == 1 and path.loss() == 0, "once may be chance"
+    path.look(2)
     before = path.seconds
-    assert path.carry("....") == 1 and path.seconds - before == 40
-    assert path.carry("." * 40) == 1 and path.found.loss == {}
+    path.look(4)
+    assert path.seconds - before == 10 and path.closely == 3 and path.loss() == 2
+    path.look(0)
+    assert path.found.loss == {}
     before = path.seconds
-    path.carry("..")
-    assert path.seconds - before == 120
+    path.look(9)
+    path.look(9)
+    assert path.seconds - before == 70 and path.closely == 4
 
 
 def test_a_path_that_goes_on_losing_packets_is_given_more_time_until_it_loses_none():
     path = Path()
-    assert path.carry(".") == 1
-    assert path.carry("x." * 2) == 2
-    assert path.carry("....x" * 20 + ".") == 2 and 0.15 < path.loss() < 0.25
-    assert path.carry(".x" * 10 + ".") == 4
-    assert path.carry("....") == 4, "it is not taken back at once"
-    assert path.carry("." * 17) == 2
-    assert path.carry("." * 40) == 1 and path.loss() == 0
+    path.look(0)
+    assert path.look(12, answered=False) == 1
+    assert [path.look(lost) for lost in (1, 2, 2, 1, 9, 9, 4, 3, 9, 2, 9, 0)] == [1, 1, 2, 2, 2, 4, 4, 4, 4, 2, 2, 1]
 
 
 def test_a_path_that_was_down_for_a_while_is_none_that_loses_packets():
     path = Path()
-    assert path.carry("..xxxxxxxxxx..") == 1 and path.loss() < 0.06
+    path.look(0)
+    for lost in (16, 16, 16):
+        assert path.look(lost, answered=False) == 1
+    assert path.closely == 1 and path.look(9) == 1 and path.closely == 1
+    path.look(9, answered=False)  # it came back amid that look
+    path.look(0)
+    assert path.found.loss == {} and path.found.patience == {}
 
 
 def test_what_a_path_loses_is_remembered_while_its_end_is_away_and_no_longer_than_it_is_a_member():
     path = Path()
-    assert path.carry("." + "x." * 3) == 2
-    path.net.look(path.found, {}, path.seconds + 5)
+    path.look(0)
+    path.look(4, answered=False)
+    assert path.look(4) == 2
+    net = Measured()
+    net.look(path.found, {}, path.seconds + 5)
     assert path.found.rtt == {} and path.found.patience == {"bravo": 2}
     path.found.look({}, [])
-    assert path.found.loss == {} and path.found.patience == {}
+    assert path.found.loss == path.found.patience == path.found._closely == {}
+
+
+def test_when_many_do_not_answer_a_few_are_looked_at_closely():
+    net = Measured()
+    peers = {"r%02d" % number: "10.0.0.%d" % number for number in range(20)}
+    net.answers = {node: 1.5 for node in peers}
+    found = Latency()
+    net.look(found, peers)
+    net.asked, net.answers = [], {}
+    net.look(found, peers, 61)
+    assert [len(some) for some in net.asked] == [8, 8, 4, 8] and net.times[-4:] == [1, 1, 1, 16]
 
 
 def test_many_are_asked_a_few_at_a_time():
