@@ -83,6 +83,8 @@ class Latency:
             some = {node: peers[node] for node in suspects[:_AT_ONCE]}
             answers = await _measured(some, _CLOSE)
             for node in answers:
+                if node in self._asked:
+                    self.rtt.setdefault(node, answers[node][0])
                 self._note(node, 1 - len(answers[node]) / _CLOSE)
 
     def _note(self, node, lost):

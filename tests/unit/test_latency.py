@@ -169,6 +169,7 @@ def test_a_path_is_looked_at_closely_once_a_request_is_lost_and_until_none_is():
     assert path.closely == 0 and path.loss() == 0
     path.look(3, answered=False)
     assert path.closely == 1 and path.loss() == 0, "once may be chance"
+    assert path.found.rtt == {"bravo": 1.5}
     path.look(2)
     before = path.seconds
     path.look(4)
