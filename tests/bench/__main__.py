@@ -2,8 +2,8 @@
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
 what is measured, how often and how long. PARTS=loss LOSSY=3600 takes more than an hour, and is not among what is
-measured unless it is asked for. SCALE=1 is PARTS=scale,crowd with SIZES=100,1000,5000 members; DRAW=docs/scale.svg has
-it draw a picture.
+measured unless it is asked for. PARTS=hotspots tells where CPython spends its time. SCALE=1 is PARTS=scale,crowd with
+SIZES=100,1000,5000 members; DRAW=docs/scale.svg has it draw a picture.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import crowd, failover, footprint, graph, join, loss, memory, noop, scale, start
+from . import crowd, failover, footprint, graph, hotspots, join, loss, memory, noop, scale, start
 from .report import Report
 
 PARTS = {
@@ -29,6 +29,7 @@ PARTS = {
     "graph": graph.run,
     "footprint": footprint.run,
     "loss": loss.run,
+    "hotspots": hotspots.run,
     "scale": scale.run,
     "crowd": crowd.run,
 }

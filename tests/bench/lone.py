@@ -1,9 +1,9 @@
 """One router of a mesh that is only in etcd: the agent's own code but for ubus, the kernel and the daemons.
 
-    micropython lone.py FOLDER ETCD_URL [SECRET]
+    micropython lone.py FOLDER ETCD_URL [SECRET [profile]]
 
-Runs on both runtimes. Reads the name of a step from stdin, answers with a line of JSON, until stdin ends. tincd and
-BIRD are whoever listens on their control sockets in FOLDER/run.
+Runs on both runtimes; `profile` is for CPython. Reads the name of a step from stdin, answers with a line of JSON, until
+stdin ends. tincd and BIRD are whoever listens on their control sockets in FOLDER/run.
 """
 
 import asyncio
@@ -14,6 +14,10 @@ import sys
 from wire import Wire
 
 from bgpmesh import model
+
+profiling = None
+if sys.argv[4:] == ["profile"]:
+    import profiling
 
 model.RUN = sys.argv[1] + "/run"
 model.STATE = sys.argv[1] + "/etc"
@@ -149,7 +153,7 @@ def heap():
 
 
 async def main():
-    lone = Lone(*(sys.argv[1:] + [""])[:3])
+    lone = Lone(*(sys.argv[1:4] + [""])[:3])
     while True:
         words = sys.stdin.readline().split()
         if not words:
@@ -166,21 +170,26 @@ async def measure(lone, step, times):
     """What a step costs, done so many times: each time. bytes, requests: of what is exchanged with etcd."""
     lone.wire.bytes = lone.wire.requests = lone.files.bytes = lone.files.count = 0
     lone.told = None
+    profiler = profiling and profiling.Profiler()
     used, began = cpu(), compat.ticks_us()
     for _ in range(times):
         await getattr(lone, step)()
     took = compat.ticks_diff(compat.ticks_us(), began) / 1000
     used = cpu() - used
+    found = profiler.end() if profiler else {}
     size, requests = lone.told or (lone.wire.bytes, lone.wire.requests)
-    return {
-        "ms": took / times,
-        "cpu": used / times,
-        "bytes": size / times,
-        "requests": requests / times,
-        "written": lone.files.bytes / times,
-        "files": lone.files.count / times,
-        "heap": heap(),
-    }
+    found.update(
+        {
+            "ms": took / times,
+            "cpu": used / times,
+            "bytes": size / times,
+            "requests": requests / times,
+            "written": lone.files.bytes / times,
+            "files": lone.files.count / times,
+            "heap": heap(),
+        }
+    )
+    return found
 
 
 async def nobody(*_):

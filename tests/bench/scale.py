@@ -321,7 +321,7 @@ class Daemons:
 class Lone:
     """A router of its own process (lone.py)."""
 
-    def __init__(self, runtime, folder, url, heap):
+    def __init__(self, runtime, folder, url, heap, *arguments):
         for name in ("run", "etc"):
             (Path(folder) / name).mkdir()
         self.daemons = Daemons(Path(folder) / "run")
@@ -330,7 +330,7 @@ class Lone:
             program = [sys.executable]
         source = str(root.PROJECT / "src")
         env = {"MICROPYPATH": source + ":.frozen", "PYTHONPATH": source, "PATH": os.environ["PATH"]}
-        argv = [*program, HERE / "lone.py", folder, url, SECRET]
+        argv = [*program, HERE / "lone.py", folder, url, SECRET, *arguments]
         self.process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self, name, times=1):
