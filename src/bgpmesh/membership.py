@@ -18,7 +18,7 @@ class Membership:
     me: this router's Member, or None while it has no address. others: node -> Member of the rest.
     claims: address -> node. online: set of the nodes that are alive. prefixes: what this router announces,
     None before that is known. known: whether the registry has answered since the start. polls: a Tally of them. ao:
-    whether this router's BGP sessions can have TCP-AO.
+    whether this router's BGP sessions can have TCP-AO, None where its BIRD does not know the option.
     runs_as: the name that this router's tincd was told to run under last, None before.
     """
 
@@ -30,7 +30,7 @@ class Membership:
         self.known = False
         self.runs_as = None
         self.polls = Tally()
-        self.ao = False
+        self.ao = None
         self.config = config
         self._keys = keys
         self._folder = self.key("")  # shared by all: one text

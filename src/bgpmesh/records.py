@@ -46,7 +46,7 @@ class Member:
     created: etcd's create revision of the record, by which the first to announce a prefix keeps it.
     secrets: names of the network secrets that it knows, the newest first. signed: the secret that the record
     is signed with, or None.
-    ao: whether its BGP sessions can have TCP-AO.
+    ao: whether its BGP sessions can have TCP-AO; of this router None where its BIRD does not know the option.
     full_mesh_max: up to how many members all of them have sessions with each other, None where it knows no other
     way; reflector: "auto", "yes" or "no" (reflectors.py).
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.

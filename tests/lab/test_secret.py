@@ -34,7 +34,7 @@ from lab.router import uci
 
 SECRET = "correct horse battery staple"
 OTHER = "another secret for all of them"
-LAB = {"nodes": 3, "options": {"poll_interval": "2", "secret": SECRET}}
+LAB = {"nodes": 3, "options": {"poll_interval": "2", "secret": SECRET}, "each": {3: {"bird": "2"}}}
 INTERVAL = 0.1
 
 
@@ -196,4 +196,5 @@ def test_another_secret_for_all_costs_not_a_single_packet(lab):
         assert problems(router) == [] and grep(router, "bridge", RUN) == []
         assert SECRET not in router.log() + router.bgpmesh("status", "-j").stdout
         assert OTHER not in router.log() + router.bgpmesh("status", "-j").stdout
+        assert "Missing authentication option" not in router.log()
     assert not [key for key, value in keys(lab).items() if SECRET in value or OTHER in value]

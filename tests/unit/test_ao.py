@@ -58,10 +58,15 @@ def test_a_bird_that_can_read_it_can_do_it():
     assert bird(1) is False and bird(OSError(2)) is False
 
 
-def test_without_the_kernel_bird_is_not_asked():
+def test_it_takes_the_kernel_and_bird():
     before = ao.kernel_has_it, ao.bird_has_it
-    ao.kernel_has_it, ao.bird_has_it = lambda: False, None
     try:
-        assert run(ao.usable()) is False
+        for kernel, bird, both in ((True, True, True), (False, True, False), (True, False, None), (False, False, None)):
+
+            async def bird_has_it(answer=bird):
+                return answer
+
+            ao.kernel_has_it, ao.bird_has_it = lambda answer=kernel: answer, bird_has_it
+            assert run(ao.usable()) is both
     finally:
         ao.kernel_has_it, ao.bird_has_it = before

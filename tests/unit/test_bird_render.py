@@ -219,11 +219,12 @@ def test_both_ends_of_a_session_have_one_password_and_each_pair_its_own():
 def test_where_both_ends_can_a_session_has_tcp_ao_and_else_md5():
     config = options("option secret '%s'" % SECRET)
     me, peer = member("alfa", 1), member("bravo", 2)
-    for me.ao in (False, True):
+    for me.ao in (None, False, True):
         for peer.ao in (False, True):
             text = conf(config, me, [], [Seat(peer, [])])
             both = me.ao and peer.ao
-            assert ("authentication ao;" in text, "\tpassword " in text) == (both, not both)
+            assert ("authentication ao;" in text, "\tpassword " in text) == (bool(both), not both)
+            assert ("authentication md5;" in text) == (not both and me.ao is not None)
     key = render.session_password(SECRET, "bravo", "alfa", "bgp ao")
     assert 'secret "%s"; algorithm hmac sha256;' % key in text
     assert key != render.session_password(SECRET, "bravo", "alfa")

@@ -25,8 +25,8 @@ _EINVAL = 22
 
 
 async def usable():
-    """Whether sessions of this router can have it."""
-    return kernel_has_it() and await bird_has_it()
+    """Whether sessions of this router can have it; None where its BIRD does not know the option."""
+    return kernel_has_it() if await bird_has_it() else None
 
 
 def kernel_has_it():

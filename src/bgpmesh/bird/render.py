@@ -359,6 +359,8 @@ def _session(config, me, peer, families, passed_on, drained, reflecting, patienc
         else:
             password = session_password(secret, me.node, member.node)
             password = "password \"%s\";  # from option 'secret'" % password
+            if me.ao is not None:
+                password += "\n\tauthentication md5;"  # or a BIRD that knows the option warns of each session
     channels = []
     for family in families:
         imports = _imports(config, peer, family, passed_on, reflecting)
