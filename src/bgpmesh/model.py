@@ -1,6 +1,6 @@
 """The small values that the core and the edges share."""
 
-from . import compat
+import hashlib
 
 RUN = "/var/run/bgpmesh"  # tmpfs: what is rendered, and the daemons' sockets
 STATE = "/etc/bgpmesh"  # flash, kept at sysupgrade: keys and the last known members
@@ -24,21 +24,19 @@ class Problem:
 
 
 class Text:
-    """A file's text that is never held as a whole. Equal to another that gives the same bytes.
+    """A file's text that is never held as a whole.
 
-    pieces(): gives it anew, as an iterator of str.
+    digest: of its bytes, as compat.digest gives it; None until pieces() has come to its end once.
     """
 
-    def __init__(self, pieces):
-        self.pieces = pieces
-        self._digest = None
+    def __init__(self, make):
+        self.digest = None
+        self._make = make  # gives the pieces anew, as an iterator of str
 
-    @property
-    def digest(self):
-        """Of its bytes, as compat.digest gives it."""
-        if not self._digest:
-            self._digest = compat.digest(self.pieces())
-        return self._digest
-
-    def __eq__(self, other):
-        return self.digest == other.digest
+    def pieces(self):
+        """The text anew, as an iterator of str."""
+        total = hashlib.sha256()
+        for piece in self._make():
+            total.update(piece.encode())
+            yield piece
+        self.digest = total.digest()

@@ -25,7 +25,7 @@ def made(others, me=None, config=None, claims=None, online=None, underlay=None, 
 
 def everything(found):
     """All of a Plan that is written or run."""
-    daemons = found.tinc, found.bird.digest, found.services
+    daemons = found.tinc, bird(found), found.services
     return daemons, sorted(found.seats), found.share, found.dialled
 
 

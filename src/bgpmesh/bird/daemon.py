@@ -58,11 +58,14 @@ class Bird:
         """Whether BIRD is to be given a configuration, which is in _NEW then."""
         there = disk.digest(BIRD_CONF)
         # An agent that ended while it tried another one has left that: BIRD may have taken it.
-        sure = not self._doubted and not compat.exists(_NEW)
-        if sure and there == conf.digest:
+        sure = there and not self._doubted and not compat.exists(_NEW)
+        if sure and conf.digest == there:
             return False
         disk.make_folder(RUN, 0o755)
         disk.write_pieces(_NEW, conf.pieces(), 0o600)
+        if sure and conf.digest == there:
+            disk.remove(_NEW)
+            return False
         return True
 
     def doubt(self):
