@@ -1,11 +1,8 @@
 """Restarts that nobody notices: of the agent, of BIRD, of each router in turn. And a router that takes its leave."""
 
-import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
 
 import pytest
 
@@ -24,13 +21,13 @@ from lab.mesh import (
     undisturbed,
     without,
 )
+from lab.ping import pinging
 
 LAB = {
     "nodes": 3,
     "options": {"poll_interval": "2", "secret": "sixteen or more characters"},
     "each": {3: {"bird": "2", "runtime": "python3"}},
 }
-INTERVAL = 0.05  # seconds between two echo requests
 STRAY = 2  # requests that a busy machine may lose without anybody's fault
 
 
@@ -46,34 +43,6 @@ def meshed(lab):
     for router in lab.routers:
         what = f"{router.name} to know of a tunnel between every two"
         lab.wait(lambda of=router: of.ubus_call("bgpmesh", "tunnels")["tunnels"] == pairs, SOON, what, 0.2)
-
-
-@contextlib.contextmanager
-def pinging(lab, *pairs):
-    """Pings all the while from LAN to LAN; gives, when it is over, each pair's [sent, received]."""
-    found = {}
-    processes = {}
-    for one, other in pairs:
-        argv = ["ping", "-n", "-q", "-i", str(INTERVAL), "-W", "2", "-I", one.lan, other.lan]
-        processes[one, other] = subprocess.Popen(
-            [*one.enter(), "sh", "-c", 'echo $$; exec "$@"', "ping", *argv], stdout=subprocess.PIPE, text=True
-        )
-    try:
-        yield found
-    finally:
-        for (one, other), process in processes.items():
-            for pid in one.pids("ping"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT)
-            text = process.communicate(timeout=SOON)[0]
-            sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", text).groups()
-            found[one.name, other.name] = [int(sent), int(received)]
-
-
-def lost(found):
-    """How many requests each pair has lost; there have been some."""
-    assert all(sent > 1 / INTERVAL for sent, _ in found.values()), found
-    return {pair: sent - received for pair, (sent, received) in found.items()}
 
 
 def announcement(router, number):
@@ -122,17 +91,17 @@ def test_a_drained_router_is_the_last_resort_of_its_peers_until_it_is_over(lab):
 
 def test_the_agent_restarts_without_anybody_noticing(lab):
     one, two, three = lab.routers
-    with undisturbed(lab), pinging(lab, (one, two), (three, one)) as found:
+    with undisturbed(lab), pinging((one, two), (three, one)) as found:
         before = agent(one)
         one.kill("agent", signal.SIGTERM)
         lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
         settled(lab)
-    assert max(lost(found).values()) <= STRAY, found
+    assert max(found.values()) <= STRAY, found
 
 
 def test_bird_is_killed_and_no_packet_is_lost(lab):
     one, two, three = lab.routers
-    with undisturbed(lab, but=[one]), pinging(lab, (one, two), (three, one)) as found:
+    with undisturbed(lab, but=[one]), pinging((one, two), (three, one)) as found:
         (before,) = one.pids("bird")
         two.set("prefix", "172.23.0.0/24")
         has_route(lab, one, "172.23.0.0/24")
@@ -143,7 +112,7 @@ def test_bird_is_killed_and_no_packet_is_lost(lab):
         lab.wait(lambda: one.pids("bird") not in ([], [before]), SOON, "procd to start it again")
         settled(lab)
         routed(lab, one, ["192.168.2.0/24", "192.168.3.0/24"])
-    assert max(lost(found).values()) <= STRAY, found
+    assert max(found.values()) <= STRAY, found
 
 
 def test_the_routes_of_a_bird_that_does_not_come_back_go_in_the_end(lab):
@@ -173,10 +142,10 @@ def restart(lab, router):
 def test_a_restart_of_each_router_in_turn_costs_the_others_nothing(lab):
     for router in lab.routers:
         one, two = [other for other in lab.routers if other is not router]
-        with undisturbed(lab, but=[router]), pinging(lab, (one, two), (two, one)) as found:
+        with undisturbed(lab, but=[router]), pinging((one, two), (two, one)) as found:
             restart(lab, router)
             meshed(lab)
-        assert max(lost(found).values()) <= STRAY, (router.name, found)
+        assert max(found.values()) <= STRAY, (router.name, found)
         assert json.dumps(problems(router)) == "[]"
 
 

@@ -8,7 +8,8 @@ import json
 
 from lab import netns
 from lab.mesh import RUN, SOON, clear, running, sessions, settled
-from lab.test_graceful import STRAY, lost, pinging
+from lab.ping import pinging
+from lab.test_graceful import STRAY
 
 LAB = {
     "nodes": 6,
@@ -68,14 +69,14 @@ def pairs(lab):
 
 
 def few(found):
-    assert all(number <= STRAY for number in lost(found).values()), found
+    assert all(number <= STRAY for number in found.values()), found
 
 
 def test_growing_past_the_bound_loses_nothing(lab):
     settled(lab)
     names = ["r1", "r2", "r3", "r4"]
     sessions_are(lab, reflected(names, *names))
-    with pinging(lab, *pairs(lab)) as found:
+    with pinging(*pairs(lab)) as found:
         # They are only just there, and will be the reflectors.
         lab.router(5).start()
         lab.router(6).start()
@@ -116,7 +117,7 @@ def liar_is_alone(client):
 def test_a_reflector_that_dies_costs_no_route(lab):
     survivors = [router for router in lab.routers if router.name != "r6"]
     since = [sessions(router)["r5"] for router in lab.routers[:4]]
-    with pinging(lab, *pairs(lab)) as found:
+    with pinging(*pairs(lab)) as found:
         before = {router.name: set(gateways(router, 4)) - {"192.168.6.0/24"} for router in survivors}
         lab.router(6).stop()
 
@@ -136,7 +137,7 @@ def test_a_reflector_that_dies_costs_no_route(lab):
 
 
 def test_shrinking_below_the_bound_loses_nothing(lab):
-    with pinging(lab, *pairs(lab)) as found:
+    with pinging(*pairs(lab)) as found:
         done = lab.router(1).bgpmesh("remove", "r6")
         assert done.returncode == 0, done.stdout
         assert lab.router(5).bgpmesh("leave").returncode == 0

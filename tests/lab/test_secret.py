@@ -1,11 +1,9 @@
 """A network secret: what somebody does who can write to etcd and does not know it, and another one for all."""
 
 import contextlib
+import itertools
 import json
-import os
 import re
-import signal
-import subprocess
 
 from lab.mesh import (
     RUN,
@@ -29,40 +27,20 @@ from lab.mesh import (
     told,
     undisturbed,
 )
-from lab.netns import ENV
+from lab.ping import pinging
 from lab.router import uci
 
 SECRET = "correct horse battery staple"
 OTHER = "another secret for all of them"
 LAB = {"nodes": 3, "options": {"poll_interval": "2", "secret": SECRET}, "each": {3: {"bird": "2"}}}
-INTERVAL = 0.1
 
 
 @contextlib.contextmanager
 def nothing_lost(lab):
     """Inside, every router's LAN reaches every other one's all the time."""
-    pings = {}
-    for one in lab.routers:
-        for other in lab.routers:
-            if one is not other:
-                path = lab.dir / f"{one.name}-{other.name}-ping"
-                argv = [*one.enter(), "ping", "-n", "-i", str(INTERVAL), "-I", one.lan, other.lan]
-                with open(path, "w") as output:
-                    process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=ENV)
-                pings[f"{one.name} to {other.name}"] = path, process
-                lab.wait(lambda path=path: "icmp_seq=" in path.read_text(), SOON, "the first answer")
-    try:
+    with pinging(*itertools.permutations(lab.routers, 2), interval=0.1) as found:
         yield
-    finally:
-        for router in lab.routers:
-            for pid in router.pids("ping"):
-                os.kill(pid, signal.SIGINT)
-        lost = {}
-        for name, (path, process) in pings.items():
-            process.wait()
-            seen = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", path.read_text())}
-            lost[name] = max(seen) - min(seen) + 1 - len(seen)
-    assert set(lost.values()) == {0}, f"{lost}\n{lab.dump()}"
+    assert set(found.values()) == {0}, f"{found}\n{lab.dump()}"
 
 
 def put_many(lab, values):
