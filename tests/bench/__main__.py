@@ -1,9 +1,10 @@
 """`make bench`: measures, prints a table, ends in one JSON object. Exit status 1 where a limit is missed.
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
-what is measured, how often and how long. PARTS=loss LOSSY=3600 takes more than an hour, and is not among what is
-measured unless it is asked for. PARTS=hotspots tells where CPython spends its time. SCALE=1 is PARTS=scale,crowd with
-SIZES=100,1000,5000 members; DRAW=docs/scale.svg has it draw a picture.
+what is measured, how often and how long. Only where they are asked for, since they take long or have no limits:
+`loss` (sessions that end while packets get lost, LOSSY=3600), `routers` (how many this machine takes), `hotspots`
+(where CPython spends its time). SCALE=1 is PARTS=scale,crowd with SIZES=100,1000,5000 members; DRAW=docs/scale.svg has
+it draw a picture.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import traceback
 from lab.lab import LabTimeout
 from lab.netns import CommandError
 
-from . import crowd, failover, footprint, graph, hotspots, join, loss, memory, noop, scale, start
+from . import crowd, failover, footprint, graph, hotspots, join, loss, memory, noop, routers, scale, start
 from .report import Report
 
 PARTS = {
@@ -30,6 +31,7 @@ PARTS = {
     "footprint": footprint.run,
     "loss": loss.run,
     "hotspots": hotspots.run,
+    "routers": routers.run,
     "scale": scale.run,
     "crowd": crowd.run,
 }
