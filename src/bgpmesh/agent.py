@@ -56,6 +56,7 @@ class Agent:
         self._settled = False  # whether the start is over
         self._registering = asyncio.Lock()  # held for a step of the membership
         self._poll = asyncio.Event()  # the registry is to be asked now
+        self._hurried = False  # whether somebody has asked for a look at the registry without delay
         self._observed_at = -_REVIEW  # when the interfaces were last looked at
         self._watch = None  # the task that listens to the registry
         self._rung = False  # whether a poll is about to be made because the registry told of a change
@@ -119,6 +120,7 @@ class Agent:
     def sync(self):
         """Asks the registry and converges now rather than at the next interval."""
         self._observed_at = -_REVIEW
+        self._hurried = True
         self._poll.set()
         if self.mesh:
             self.mesh.audit()
@@ -317,7 +319,7 @@ class Agent:
     async def _register(self):
         """Keeps the membership in step with the registry: the loop of polls."""
         begin = compat.monotonic() + self._stagger()
-        while compat.monotonic() < begin:
+        while compat.monotonic() < begin and not self._hurried:
             # What is announced does not wait, and a change of it hurries nothing else.
             await self._observe_prefixes()
             await converge.sleep(self._poll, max(0, begin - compat.monotonic()))

@@ -282,7 +282,7 @@ async def members(_):
 async def failover(options):
     """Whether BFD watches the path to every member that there is a session with."""
     if not options.bfd_interval:
-        return "option 'bfd_interval' is 0: what fails is noticed by BGP, after nine seconds"
+        return "option 'bfd_interval' is 0: what fails is noticed by BGP and tinc, within nine seconds"
     rows = [row for row in (await _ask("peers"))["peers"] if row["bgp"] == "Established"]
     try:
         watched = await Socket(BIRD_SOCKET).watched()

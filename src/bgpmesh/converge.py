@@ -70,7 +70,6 @@ class Convergence:
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
-        self._patience = {}  # what the plan was made with of latency.patience
         self._candidates = None  # (those among which the plan shares out the dials, those dialled besides)
         self._dialled = {}  # node -> when its tunnel was last this router's to dial
         self._applying = asyncio.Lock()  # held while services and files change
@@ -230,7 +229,6 @@ class Convergence:
     def _make_plan(self):
         member = self.membership
         self._candidates = self._present(), self._substitutes()
-        self._patience = dict(self.latency.patience)
         plan = planning.make(
             member.config,
             member.me,
@@ -242,7 +240,7 @@ class Convergence:
             self.tincd.version,
             self.drained,
             [lately.names() for lately in self._lately],
-            self._patience,
+            dict(self.latency.patience),
         )
         before = self.plan
         if before and before.tinc == plan.tinc:
@@ -251,8 +249,15 @@ class Convergence:
         self._planned_for = member
         self._problems.replace("plan", plan.problems)
         compat.pace_collector()
-        if before and (before.tinc, before.bird, before.services) == (plan.tinc, plan.bird, plan.services):
-            return
+        same = before and before.bird == plan.bird
+        if same:
+            plan.bird.known = before.bird.known
+        if before and (before.tinc, before.services) == (plan.tinc, plan.services):
+            if same:
+                return
+            if before.bird.same_but_for_patience(plan.bird):
+                self._due = [part for part in ("tinc", "bird") if part in self._due or part == "bird"]
+                return
         self._changed_at = compat.monotonic()
         if not before:
             self._begun_at = self._changed_at
@@ -372,7 +377,12 @@ class Convergence:
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)
         reached = [node for node in self._online() if self.tincd.reaches(node)]
         self.latency.look(_Addresses(reached, self.plan.seats), self.plan.seats)
-        self._stale = self._stale or self.latency.patience != self._patience
+        self._stale = self._stale or self._is_lossy()
+
+    def _is_lossy(self):
+        """Whether the paths lose more, or less, than the plan says."""
+        plan = self.plan
+        return planning.patience_with(self.membership.config, plan.sessions, self.latency.patience) != plan.patience
 
     def _heard(self):
         """Those whose routes should be here: their session is up, or their tunnel and a session with a reflector."""

@@ -17,10 +17,10 @@ _ONLY_REPLIES = 0xFFFFFFFE  # which types the kernel keeps from us: all but 0, e
 _REQUEST = 8
 _CLOSE = 16  # requests of a closer look
 _GAP = 0.1  # seconds between two of them
-# (times as many BFD packets that may be lost in a row, from this loss on, until it is below that one). Six of them, as
-# many as usual, are lost in a row once in 2,500 hours where a path loses a twentieth of the packets, thus a tenth of
-# the round trips; once in 36 hours at a tenth and a fifth; and twice an hour at a fifth and a third.
-_STEPS = ((4, 6 / _CLOSE, 3 / _CLOSE), (2, 2 / _CLOSE, 1 / _CLOSE))
+_KEPT = 900  # seconds for which a path that lost so much is given its time, whatever it loses then
+# (times as many BFD packets that may be lost in a row, from this loss on). A path that loses a twentieth of all packets
+# loses a tenth of the round trips; a tenth, a fifth; and a fifth, a third.
+_STEPS = ((4, 6 / _CLOSE), (2, 2 / _CLOSE))
 
 
 class Latency:
@@ -29,14 +29,16 @@ class Latency:
     loss: node -> part of the round trips that fail, without those of which none does. Whose request is lost is looked
     at more closely, and again until nothing is lost; the lesser loss of two looks counts, and one at which nothing
     comes back does not: a path that was down for a while is not one that loses packets. patience: node -> 2 or 4, how
-    many times as many BFD packets as usual it may lose in a row; without those for which it is 1.
+    many times as many BFD packets as usual it may lose in a row, for a quarter of an hour after it has lost so much;
+    without those for which it is 1.
     """
 
     def __init__(self):
         self.rtt = {}
         self.loss = {}
         self.patience = {}
-        self._closely = {}  # node -> what the last closer look saw lost, while it is anything
+        self._closely = {}  # node -> (when it was last looked at closely, what was lost), while it is anything
+        self._lossy = {}  # node -> when it last lost so much that it has its patience
         self._asked = {}  # node -> (when it was asked last, seconds until it is asked again)
         self._round = None  # the task of the round under way
 
@@ -47,9 +49,11 @@ class Latency:
         """
         for found in (self.rtt, self._asked):
             _keep(found, peers)
-        for found in (self.loss, self.patience, self._closely):
+        for found in (self.loss, self.patience, self._closely, self._lossy):
             _keep(found, members)
         now = compat.monotonic()
+        for node in [node for node in self._lossy if now - self._lossy[node] >= _KEPT]:
+            del self._lossy[node], self.patience[node]
         due = []
         for node in peers:
             at, wait = self._asked.get(node, (now, 0))
@@ -78,27 +82,32 @@ class Latency:
                     self._asked[node] = kinds.setdefault(state, state)
                 if node in self._closely or answered and node not in answers:
                     suspects.append(node)
-        # Where many do not answer, it is we who are cut off.
+        # A few at a time, all in their turn: where many do not answer it is most likely we who are cut off.
+        suspects.sort(key=lambda node: self._closely.get(node, (0, 0))[0])
         if suspects:
             some = {node: peers[node] for node in suspects[:_AT_ONCE]}
             answers = await _measured(some, _CLOSE)
-            for node in answers:
-                if node in self._asked:
+            now = compat.monotonic()
+            for node in some:
+                if node in answers and node in self._asked:
                     self.rtt.setdefault(node, answers[node][0])
-                self._note(node, 1 - len(answers[node]) / _CLOSE)
+                    self._note(node, 1 - len(answers[node]) / _CLOSE, now)
+                elif node in self._closely:
+                    self._closely[node] = now, self._closely[node][1]
 
-    def _note(self, node, lost):
-        """What a closer look saw of a path on which something came back."""
-        loss = min(lost, self._closely.pop(node, 0))
+    def _note(self, node, lost, now):
+        """What a closer look saw lost of a path on which something came back."""
+        loss = min(lost, self._closely.pop(node, (0, 0))[1])
         self.loss.pop(node, None)
         if lost:
-            self._closely[node] = lost
+            self._closely[node] = now, lost
         if loss:
             self.loss[node] = loss
-        before = self.patience.pop(node, 1)
-        for times, start, end in _STEPS:
-            if loss >= (end if before >= times else start):
-                self.patience[node] = times
+        for times, least in _STEPS:
+            if loss >= least:
+                if times >= self.patience.get(node, 1):
+                    self.patience[node] = times
+                    self._lossy[node] = now
                 break
 
 

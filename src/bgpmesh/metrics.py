@@ -121,7 +121,7 @@ def _rtt(view):
 
 
 def _loss(view):
-    return [((("peer", row["node"]),), row["loss_percent"] / 100) for row in view.peers]
+    return [((("peer", row["node"]),), row["loss_percent"] / 100) for row in view.peers if row["rtt_ms"] is not None]
 
 
 def _told(kind, label, always):
@@ -232,5 +232,5 @@ METRICS = (
     ("bgpmesh_peer_session_age_seconds", "gauge", "Since the session is in its state", _of_peers("bgp_age")),
     ("bgpmesh_peer_routes", "gauge", "Routes accepted from the member", _of_peers("routes_received")),
     ("bgpmesh_peer_rtt_seconds", "gauge", "Round trip over the overlay; none without an answer", _rtt),
-    ("bgpmesh_peer_loss_ratio", "gauge", "Part of the round trips over the overlay that fail", _loss),
+    ("bgpmesh_peer_loss_ratio", "gauge", "Part of the round trips that fail; none without an answer", _loss),
 )

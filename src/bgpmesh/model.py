@@ -26,12 +26,20 @@ class Problem:
 class Text:
     """A file's text that is never held as a whole.
 
-    digest: of its bytes, as compat.digest gives it; None until pieces() has come to its end once.
+    known: its digest, 32 bytes; None until it was asked for, or pieces() has come to its end once.
     """
 
     def __init__(self, make):
-        self.digest = None
+        self.known = None
         self._make = make  # gives the pieces anew, as an iterator of str
+
+    @property
+    def digest(self):
+        """SHA-256 of its bytes, for which all of it is made where that is not known yet."""
+        if not self.known:
+            for _ in self.pieces():
+                pass
+        return self.known
 
     def pieces(self):
         """The text anew, as an iterator of str."""
@@ -39,4 +47,4 @@ class Text:
         for piece in self._make():
             total.update(piece.encode())
             yield piece
-        self.digest = total.digest()
+        self.known = total.digest()

@@ -22,7 +22,7 @@ class Plan:
     to dial; dialled: these, and those it holds on to. announced: the prefixes that this router announces. problems:
     what kept things out of the plan. drained: whether the peers are told to use this router last. reflectors: names of
     the route reflectors, none where every pair has a session; peers: set of the names of those that this router has
-    a BGP session with; sessions: these, and those it holds on to. names: name in
+    a BGP session with; sessions: these, and those it holds on to; patience: as make() has it, of these. names: name in
     tinc -> node, of this router and the members that take part; rotating: names of the members that this router
     dials and whose keys are being rotated.
     """
@@ -43,6 +43,7 @@ class Plan:
         reflectors,
         peers,
         sessions,
+        lossy,
     ):
         self.node = me.node
         self.tinc_name = me.tinc
@@ -64,6 +65,7 @@ class Plan:
         self.reflectors = reflectors
         self.peers = peers
         self.sessions = sessions
+        self.patience = lossy
 
 
 class Conf(Text):
@@ -72,13 +74,18 @@ class Conf(Text):
     def __init__(self, config, me, announced, seats, drained, sessions, reflecting, patience):
         super().__init__(lambda: self._render(list(seats.values())))
         self._seats = seats
+        self._patience = patience
         # What the sessions with all are made of. The rest of what is not a member's is in what comes before them.
-        self._common = sessions, reflecting, patience, config.secrets, me.secrets, me.ao
+        self._common = sessions, reflecting, config.secrets, me.secrets, me.ao
         self._render = lambda peers: bird_render.conf(
             config, me, announced, peers, drained, sessions, reflecting, patience
         )
 
     def __eq__(self, other):
+        return self._patience == other._patience and self.same_but_for_patience(other)
+
+    def same_but_for_patience(self, other):
+        """Whether it is the same as the other, or would be if the paths to the members lost the same."""
         ours, theirs = self._seats, other._seats
         if len(ours) != len(theirs) or self._common != other._common:
             return False
@@ -125,12 +132,12 @@ def make(
     wanted = set(reflectors.peers(me, others, chosen))
     held_on_to = [node for node in lately[0] if node in seats and node not in wanted]
     sessions = wanted | set(held_on_to) if held_on_to else wanted
-    patience = {node: patience[node] for node in patience or () if node in sessions}
+    lossy = patience_with(config, sessions, patience or {})
     return Plan(
         me,
         config.port,
         files,
-        Conf(config, me, announced, seats, drained, sessions, set(chosen) | set(lately[1]), patience),
+        Conf(config, me, announced, seats, drained, sessions, set(chosen) | set(lately[1]), lossy),
         _services(files, tinc_version, lan.announcement(config, me)),
         seats,
         share,
@@ -141,7 +148,13 @@ def make(
         chosen,
         wanted,
         sessions,
+        lossy,
     )
+
+
+def patience_with(config, sessions, patience):
+    """What counts of make()'s `patience`: that with members there is a session with, where there is BFD."""
+    return {node: patience[node] for node in patience if config.bfd_interval and node in sessions}
 
 
 def local_prefixes(config, found):

@@ -241,7 +241,7 @@ def _peer(agent, node, routes, problem):
         "via": via,
         "routes_received": len(seat.prefixes) if via else routes,
         "rtt_ms": mesh.latency.rtt.get(node),
-        "loss_percent": round(100 * mesh.latency.loss.get(node, 0)),
+        "loss_percent": round(100 * mesh.latency.loss.get(node, 0)) if node in mesh.latency.rtt else 0,
         "lan": node in agent.lan.seen,
         "trust": trust[0],
         "fingerprint": trust[1],

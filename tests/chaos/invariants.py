@@ -116,7 +116,7 @@ class Watch(threading.Thread):
                 if _node(path.name) not in NODES:
                     raise Violation(f"there is a host file of {path.name}")
                 self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
-        self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 5\n" in text)
+        self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 4\n" in text)
         self.whole(router, router.path(RUN + "/bird.conf"), lambda text: self.parses(router))
         cache = router.path(STATE + "/members")
         if router.name not in self.field.spoilt:

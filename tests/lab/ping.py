@@ -17,6 +17,7 @@ class Ping:
 
     def __init__(self, router, other, family=4, interval=INTERVAL):
         self._interval = interval
+        self._lab = router.lab
         self._path = router.lab.dir / f"{router.name}-{other.name}-ping{family}"
         source, target = (router.lan, other.lan) if family == 4 else (router.lan6, other.lan6)
         before = router.pids("ping")
@@ -35,6 +36,9 @@ class Ping:
 
     def _end(self):
         if self._process.poll() is None:
+            # What was lost at the end counts, too: it is before another answer.
+            before = self.answers()
+            self._lab.wait(lambda: self.answers() > before, SOON, f"an answer at the end, {self._path.name}")
             os.kill(self._pid, signal.SIGINT)
             self._process.wait()
         return sorted(set(self._answers()))

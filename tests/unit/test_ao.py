@@ -1,7 +1,6 @@
-from example import Thing, folder
+from example import Thing
 from fake_http import run
 
-from bgpmesh import disk
 from bgpmesh.bird import ao
 
 
@@ -26,25 +25,19 @@ def kernel(number):
 
 
 def bird(outcome):
-    """What bird_has_it() makes of a BIRD that ends with this status, or an exception."""
-    place = folder("ao")
-    before = ao.compat, ao._TRIAL
-    ao._TRIAL = place + "/trial"
+    """What bird_has_it() makes of a BIRD that prints this as its version, or of an exception."""
 
-    async def parse(argv, timeout):
-        assert "authentication ao;" in disk.read(argv[3])
+    async def execute(argv, timeout):
+        assert argv[1:] == ["--version"]
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome, b""
+        return 0, outcome
 
-    ao.compat = Thing(run=parse)
+    before, ao.compat = ao.compat, Thing(run=execute)
     try:
-        found = run(ao.bird_has_it())
-        assert not disk.read(ao._TRIAL)
-        return found
+        return run(ao.bird_has_it())
     finally:
-        ao.compat, ao._TRIAL = before
-        disk.remove_folder(place)
+        ao.compat = before
 
 
 def test_a_kernel_that_knows_the_option_complains_of_the_value():
@@ -53,9 +46,12 @@ def test_a_kernel_that_knows_the_option_complains_of_the_value():
         assert kernel(number) is False
 
 
-def test_a_bird_that_can_read_it_can_do_it():
-    assert bird(0) is True
-    assert bird(1) is False and bird(OSError(2)) is False
+def test_a_bird_says_which_one_it_is():
+    for version in ("2.17.5", "2.18", "3.1.7", "3.2.0", "4.0.0"):
+        assert bird(b"BIRD version %s\n" % version.encode()) is True
+    for version in ("1.6.8", "2.0.12", "2.16.2", "3.0.0", "3.x", "3", ""):
+        assert bird(b"BIRD version %s\n" % version.encode()) is False
+    assert bird(OSError(2)) is bird(b"") is bird(b"\xff BIRD") is False
 
 
 def test_it_takes_the_kernel_and_bird():

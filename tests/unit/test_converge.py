@@ -210,14 +210,18 @@ def test_a_path_that_loses_packets_is_given_more_of_them_and_nothing_else_change
     router = Router(2, 3)
     router.connect("r2", "r3")
     router.step()
-    tinc = router.mesh.plan.tinc
+    before, at = len(router.tincd.applied), router.mesh._changed_at
     router.mesh.latency.patience["r2"] = 2
     router.step(30)
-    assert router.step(31) == "converged" and router.mesh.plan.tinc is tinc
+    assert router.step(31) == "converged" and len(router.tincd.applied) == before
+    assert router.mesh._changed_at == at, "what is wrong goes on being told"
     assert "".join(router.bird.applied[-1].bird.pieces()).count("multiplier 12;") == 1
     plan = router.mesh.plan
     router.step(32)
     assert router.mesh.plan is plan
+    router.mesh.latency.patience["r9"] = 2
+    router.step(33)
+    assert router.mesh.plan is plan, "no member that there is a session with"
     router.mesh.latency.patience.clear()
     router.step(60)
     router.step(61)

@@ -76,7 +76,7 @@ class Measured:
 
     def look(self, found, peers, later=0):
         async def main():
-            found.look(peers, MEMBERS)
+            found.look(peers, MEMBERS + list(peers))
             while found._round and not found._round.done():
                 await asyncio.sleep(0)
 
@@ -186,7 +186,11 @@ def test_a_path_that_goes_on_losing_packets_is_given_more_time_until_it_loses_no
     path = Path()
     path.look(0)
     assert path.look(12, answered=False) == 1
-    assert [path.look(lost) for lost in (1, 2, 2, 1, 9, 9, 4, 3, 9, 2, 9, 0)] == [1, 1, 2, 2, 2, 4, 4, 4, 4, 2, 2, 1]
+    assert [path.look(lost) for lost in (1, 2, 2, 1, 9, 9, 4, 3, 9, 2, 0)] == [1, 1, 2, 2, 2, 4, 4, 4, 4, 4, 4]
+    last = path.seconds
+    while path.look(0) == 4:
+        pass
+    assert 800 < path.seconds - last < 900 and path.found.patience == {}
 
 
 def test_a_path_that_was_down_for_a_while_is_none_that_loses_packets():
@@ -209,7 +213,7 @@ def test_what_a_path_loses_is_remembered_while_its_end_is_away_and_no_longer_tha
     net.look(path.found, {}, path.seconds + 5)
     assert path.found.rtt == {} and path.found.patience == {"bravo": 2}
     path.found.look({}, [])
-    assert path.found.loss == path.found.patience == path.found._closely == {}
+    assert path.found.loss == path.found.patience == path.found._closely == path.found._lossy == {}
 
 
 def test_when_many_do_not_answer_a_few_are_looked_at_closely():
@@ -221,6 +225,25 @@ def test_when_many_do_not_answer_a_few_are_looked_at_closely():
     net.asked, net.answers = [], {}
     net.look(found, peers, 61)
     assert [len(some) for some in net.asked] == [8, 8, 4, 8] and net.times[-4:] == [1, 1, 1, 16]
+
+
+def test_all_lossy_paths_are_looked_at_closely_in_their_turn():
+    peers = {"r%02d" % number: "10.0.0.%d" % number for number in range(20)}
+    looked = []
+
+    async def measure(some, times=1):
+        if times > 1:
+            looked.append(sorted(some))
+        return {node: [1.5] * ((times + 1) // 2) for node in some if times > 1 or answers}
+
+    net, found = Measured(), Latency()
+    net.measure, answers = measure, True
+    net.look(found, peers)
+    for turn in range(1, 14):
+        answers = not answers
+        net.look(found, peers, 61 * turn)
+    assert sorted(found.patience) == sorted(peers)
+    assert looked[-1] != looked[-2] != looked[-3]
 
 
 def test_many_are_asked_a_few_at_a_time():

@@ -92,7 +92,7 @@ def conf(config, me, members, dialled, version):
         "# A lost router is dialled again at least this often, in seconds.",
         "MaxTimeout = 10",
         "PingInterval = 4",
-        "PingTimeout = 5",
+        "PingTimeout = 4",
     ]
     known = {member.node: member for member in members if member.node in dialled}
     for node in sorted(dialled):
