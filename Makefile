@@ -10,12 +10,10 @@ R ?= 1
 CMD ?=
 KEEP ?=
 TESTS ?= tests
-SECONDS ?= 300
 TARGET ?=
 BIN_DIR ?= bin
 IMAGE ?=
 ARCH ?=
-SECONDS ?= 120
 SEED ?=
 
 export NODES RUNTIME TINC BIRD
@@ -68,12 +66,14 @@ lint: $(venv) $(eslint) shellcheck ## ruff, ESLint and shellcheck
 		--exclude='*.py' --exclude=Makefile . | xargs -r -d '\n' shellcheck -s dash
 	@grep -rlE --exclude-dir=.git --exclude-dir=.cache '^#!(/usr)?/bin/(env )?bash' . | xargs -r -d '\n' shellcheck
 
+fuzz: SECONDS ?= 300
 fuzz: $(fuzzer) ## what comes from outside against inputs that coverage guides, for SECONDS=300; TARGET='http uci' for a part
 	@nice -n 19 $(python) tests/fuzz --seconds '$(SECONDS)' $(if $(filter-out 0 no,$(KEEP)),--keep) $(TARGET)
 
 bench: tools $(venv) ## measure; the last line is one JSON object (SCALE=1: a router among 100, 1,000 and 5,000)
 	@PYTHONPATH=tests:src $(python) -m bench
 
+chaos: SECONDS ?= 120
 chaos: tools ## random faults on 7 routers and 3 members of etcd, and what must hold: SECONDS=120, SEED= of an earlier run
 	@PYTHONPATH=tests:src python3 -m chaos --seconds '$(SECONDS)' $(if $(SEED),--seed '$(SEED)') \
 		--name '$(if $(filter mesh,$(LAB)),chaos,$(LAB))' $(if $(filter-out 0 no,$(KEEP)),--keep)
