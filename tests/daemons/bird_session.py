@@ -41,7 +41,6 @@ async def main():
     while await failure(socket.version()) and compat.monotonic() < deadline:
         await asyncio.sleep(0.05)
     found = {"version": await socket.version(), "first": await names(socket)}
-    ao._TRIAL = "/run/trial"
     found["ao"] = [ao.kernel_has_it(), await ao.bird_has_it(), await ao.usable()]
     first = disk.read("/run/one.conf")
     session = (await socket.sessions())["_bravo"]

@@ -1,11 +1,11 @@
 """Two LANs whose routers lose their path, and have another one."""
 
 from lab.failover import cut, guarded, relay, when_their_path_is_cut, when_their_relay_dies
-from lab.mesh import SOON, has_route, settled
+from lab.mesh import RUN, SOON, has_route, settled, undisturbed
 from lab.ping import Ping
 
 LAB = {"nodes": 4, "options": {"poll_interval": "2"}, "each": {4: {"bird": "2"}}}
-# BFD notices within 0.9 s, BGP's hold time after 9 and tincd after 10 to 15. A slow machine has the rest.
+# BFD notices within 0.9 s, BGP's hold time after 9 and tincd after 4 to 8. A slow machine has the rest.
 NOTICED = 4
 
 
@@ -36,6 +36,28 @@ def path(router, prefix, family):
         words = line.partition("unicast [")[2].split()
         if words:
             return words[0]
+    return None
+
+
+def test_who_may_lose_more_packets_in_a_row_is_given_the_time_and_keeps_its_sessions(lab):
+    guarded(lab)
+    conf = f"{RUN}/bird.conf"
+    with undisturbed(lab):
+        for router, other in ((lab.router(1), lab.router(4)), (lab.router(4), lab.router(1))):
+            address = router.status()["address"]
+            head = f"protocol bgp _{other.name} from mesh_member {{\n"
+            router.write("/tmp/lossy.conf", router.read(conf).replace(head, head + "\tbfd { multiplier 12; };\n"))
+            for file, seconds in (("/tmp/lossy.conf", "1.800"), (conf, "0.900")):
+                assert "Reconfigur" in router.bird(f'configure "{file}"')
+                what = f"{other.name} to wait {seconds} s for {router.name}"
+                lab.wait(lambda a=address, o=other, s=seconds: patience(o, a) == s, SOON, what)
+
+
+def patience(router, address):
+    """The seconds after which BFD gives the router of this address up, as BIRD shows them."""
+    for line in router.bird("show bfd sessions").splitlines():
+        if address + " " in line:
+            return line.split()[-1]
     return None
 
 
