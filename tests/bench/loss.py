@@ -48,4 +48,7 @@ def count(lab, report, seconds):
         if time.monotonic() - told > _TOLD:
             told = time.monotonic()
             report.say(f"loss: {ended} sessions ended in {told - begun:.0f} s")
-    return ended + sum(len([peer for peer in held[one.name] if peer not in sessions(one)]) for one in lab.routers)
+    for router in lab.routers:
+        now = sessions(router)
+        ended += len([peer for peer in held[router.name] if peer > router.name and peer not in now])
+    return ended

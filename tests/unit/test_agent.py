@@ -81,30 +81,43 @@ def test_an_earlier_membership_is_let_down_after_its_last_step_and_takes_no_othe
             assert ("leave of the earlier" in ours) is renamed
 
 
-def test_what_is_announced_is_looked_at_before_the_registry_is_asked():
+def first_step(wait, meanwhile):
+    """What an agent does until it asks the registry for the first time, for which it waits so many seconds."""
     done = []
     agent = Agent(Bus(), done.append)
     agent.options.config = Config()
     agent.options.keep = lambda: None
     agent.mesh = Mesh()
+    agent.mesh.audit = lambda: None
     agent.membership = Membership("all", done)
 
     async def observe():
         done.append("prefixes")
 
-    async def main():
-        agent._observe_prefixes = observe
-        agent._stagger = lambda: 0.2
-        rounds = asyncio.create_task(agent._register())
-        await asyncio.sleep(0)
-        agent._poll.set()  # an interface has changed
+    async def reached():
         while "step of all" not in done:
             await asyncio.sleep(0.01)
+
+    async def main():
+        agent._observe_prefixes = observe
+        agent._stagger = lambda: wait
+        rounds = asyncio.create_task(agent._register())
+        await asyncio.sleep(0)
+        meanwhile(agent)
+        await asyncio.wait_for(reached(), 20)
         rounds.cancel()
 
     asyncio.run(main())
-    # At first, after the change, and in the first round.
-    assert done[: done.index("step of all")] == ["prefixes"] * 3
+    return done[: done.index("step of all")]
+
+
+def test_what_is_announced_is_looked_at_before_the_registry_is_asked():
+    # At first, after an interface has changed, and in the first round.
+    assert first_step(0.2, lambda agent: agent._poll.set()) == ["prefixes"] * 3
+
+
+def test_who_asks_for_a_look_at_the_registry_does_not_wait_for_its_turn():
+    assert first_step(600, lambda agent: agent.sync()) == ["prefixes"] * 2
 
 
 def test_routers_that_power_has_returned_to_ask_the_registry_one_after_another():
