@@ -348,7 +348,7 @@ class Agent:
                 if not self._settled:
                     self._settled = True
                     compat.release_code()
-            delay = retry.wait() or (converge.QUICK if moving else self.config.poll_interval)
+            delay = retry.wait() or (converge.QUICK if moving or membership.behind() else self.config.poll_interval)
             await converge.sleep(self._poll, delay)
 
     def _stagger(self):

@@ -18,11 +18,13 @@ _LONGEST = 3600  # and at most, to which they grow where somebody changes record
 
 class Cache:
     """address: this router's last overlay address, or None. cluster: the id of the etcd cluster that the entries are
-    from, or None. entries: node -> records.Entry. serials: node -> the highest serial seen of who has no entry."""
+    from, or None. approved_by: the public key of the owner who had approved them all, or None.
+    entries: node -> records.Entry. serials: node -> the highest serial seen of who has no entry."""
 
     def __init__(self):
         self.address = None
         self.cluster = None
+        self.approved_by = None
         self.entries = {}
         self.serials = {}
         self._written = None
@@ -43,6 +45,8 @@ class Cache:
                 self.address = item["address"]
             if isinstance(item.get("cluster"), str):
                 self.cluster = item["cluster"]
+            if isinstance(item.get("approved_by"), str):
+                self.approved_by = item["approved_by"]
             found = [item.get(name) for name in ("node", "text", "created", "modified")]
             if [type(value) for value in found] == [str, str, int, int]:
                 self.entries[found[0]] = records.Entry(*found[1:])
@@ -59,9 +63,10 @@ class Cache:
         now = compat.monotonic()
         if self._at is not None and now - self._at < self._interval:
             return False
-        digest = compat.digest(_lines(address, entries, serials, self.cluster))
+        head = address, self.cluster, self.approved_by
+        digest = compat.digest(_lines(head, entries, serials))
         if digest != self._written:
-            disk.write_pieces(PATH, _lines(address, entries, serials, self.cluster), 0o600)
+            disk.write_pieces(PATH, _lines(head, entries, serials), 0o600)
             busy = self._at is not None and now - self._at < 2 * self._interval
             self._interval = min(_LONGEST, 2 * self._interval) if busy else _INTERVAL
             self._at = now
@@ -73,7 +78,7 @@ def forget(serials):
     """Keeps nothing of the mesh but these serials, node -> serial, and not even them where flash is full."""
     try:
         if serials:
-            disk.write_pieces(PATH, _lines(None, {}, serials), 0o600)
+            disk.write_pieces(PATH, _lines((None,) * 3, {}, serials), 0o600)
             return
     except OSError:
         pass  # the file of before says more than is to be kept
@@ -96,9 +101,9 @@ def _read(total):
                 pass
 
 
-def _lines(address, entries, serials, cluster=None):
+def _lines(head, entries, serials):
     # Made one by one: all of a large mesh at once would be the most memory that the agent ever takes.
-    yield '{"address":%s,"cluster":%s}\n' % (json.dumps(address), json.dumps(cluster))
+    yield '{"address":%s,"cluster":%s,"approved_by":%s}\n' % tuple([json.dumps(value) for value in head])
     for node in sorted(entries):
         entry = entries[node]
         fields = (("node", node), ("created", entry.created), ("modified", entry.modified), ("text", entry.text))

@@ -23,7 +23,7 @@ USAGE = """usage: bgpmesh COMMAND
   leave         take this router out of the mesh
   etcd-role [NODE]  print commands that make an etcd user for a router
   keygen [-s FILE]               make the owner's key, which approves members
-  approve NODE [KEYS] [-s FILE]  let a member in; KEYS as its status shows them
+  approve NODE [ID] [-s FILE]    let a member in; ID as its status shows it
   revoke NODE [-s FILE]          shut a member out
   remove NODE   take another router out of it, one that is gone for good
   secret        make a network secret, and say how to set it
@@ -216,8 +216,9 @@ def _show_status(answer):
     reflectors = answer["bird"]["reflectors"]
     if reflectors:
         rows.append(("reflected", "by " + ", ".join([_itself(node, answer["node"]) for node in reflectors])))
-    if answer["trust"]["standing"]:
-        rows.insert(1, ("keys", "%(fingerprint).16s, %(standing)s" % answer["trust"]))
+    trust = answer["trust"]
+    if trust["identity"]:
+        rows.insert(1, ("identity", trust["identity"][:16] + (trust["standing"] and ", " + trust["standing"])))
     if tinc["rotation"]:
         rows.append(("keys", "are being rotated: " + tinc["rotation"]))
     for name, value in rows:

@@ -8,13 +8,15 @@ import binascii
 import struct
 
 from . import address
-from .records import Member
+from .records import ID_LENGTH, Member
 
-_HEAD = ">IIQHHBBB"  # ip, router_id, serial, the endpoint's port, prefixes, and the sizes of ip6, host and ed25519
+# ip, router_id, serial, the endpoint's port, prefixes, and the sizes of ip6, host, ed25519, and id with by.
+_HEAD = ">IIQHHBBBB"
 _PEM = ("RSA PUBLIC KEY", "PUBLIC KEY")
 # What tinc's keys of 2048 bits have around the modulus (RFC 8017, RSAPublicKey), and their exponent, 65537.
 _DER = b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00", b"\x02\x03\x01\x00\x01"
 _COMMON = ("asn", "version", "secrets", "signed", "ao", "full_mesh_max", "reflector", "generation")
+_ID = ID_LENGTH // 2  # bytes
 _KINDS = 64  # of what members have in common that are remembered
 
 _common = {}
@@ -24,6 +26,7 @@ class Compact(Member):
     """A Member that takes no other values any more, but for `created`."""
 
     next = None
+    proof = None  # of a record whose text is at hand
 
     def __init__(self, node, created, data, common):
         self.node = node
@@ -90,14 +93,15 @@ def pack(member, folder=""):
     ip6 = _bytes6(address.parse(member.ip6)[1]) if member.ip6 else b""
     ed25519 = (member.ed25519 or "").encode()
     numbers = address.parse(member.ip)[1], address.parse(member.router_id)[1], member.serial, port
-    sizes = len(member.prefixes), len(ip6), len(host), len(ed25519)
+    shown = binascii.unhexlify(member.id + member.by) if member.id else b""
+    sizes = len(member.prefixes), len(ip6), len(host), len(ed25519), len(shown)
     parts = [struct.pack(_HEAD, *(numbers + sizes)), ip6, host.encode(), ed25519]
     for prefix in member.prefixes:
         # A length from 64 on is one of IPv6.
         four = prefix.family == 4
         parts += [bytes([prefix.length + (0 if four else 64)])]
         parts += [struct.pack(">I", prefix.network) if four else _bytes6(prefix.network)]
-    parts.append(_pack_key(member.key))
+    parts += [shown, _pack_key(member.key)]
     found = Compact(member.node, member.created, b"".join(parts), _common.setdefault(values, values))
     if member.next:
         found.next = member.next
@@ -192,11 +196,17 @@ def _prefixes(data, head):
 
 
 def _keys_at(data, head):
-    """Where the RSA key begins."""
+    """Where the RSA key begins, after id and by."""
     at = _START + head[5] + head[6] + head[7]
     for _ in range(head[4]):
         at += 5 if data[at] < 64 else 17
-    return at
+    return at + head[8]
+
+
+def _shown(data, head, start, stop):
+    """A part of id and by, which end where the keys begin."""
+    at = _keys_at(data, head) - head[8]
+    return binascii.hexlify(data[at + start : at + stop]).decode() if head[8] else None
 
 
 def _key(data, head):
@@ -212,4 +222,6 @@ _MAKERS = {
     "ed25519": _ed25519,
     "prefixes": _prefixes,
     "key": _key,
+    "id": lambda data, head: _shown(data, head, 0, _ID),
+    "by": lambda data, head: _shown(data, head, _ID, head[8]),
 }

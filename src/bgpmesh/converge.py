@@ -36,7 +36,7 @@ _FORLORN = 600  # the same where the registry has nobody alive: most likely it i
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
 # Codes of what a member has wrong, or the owner wants.
 _OTHERS = ("bad_record", "record_gone", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
-_OTHERS += ("pending", "unapproved", "revoked", "bad_statement")
+_OTHERS += ("pending", "unapproved", "revoked", "forged", "unverified", "bad_statement")
 
 
 class Convergence:

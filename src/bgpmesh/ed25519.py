@@ -1,4 +1,4 @@
-"""Ed25519 (RFC 8032, section 5.1) in Python alone, for the owner's few signatures.
+"""Ed25519 (RFC 8032, section 5.1) in Python alone, for few signatures.
 
 Not in constant time: sign where nobody else can measure.
 """
@@ -17,12 +17,12 @@ def public(seed):
     return _encode(_multiply(_secret(seed)[0], _BASE))
 
 
-def sign(seed, message):
-    """The signature (64 bytes) of a message by a private key."""
+def sign(seed, message, key=None):
+    """The signature (64 bytes) of a message by a private key; key: its public key, where that is at hand."""
     scalar, prefix = _secret(seed)
     nonce = _hash(prefix, message) % _ORDER
     point = _encode(_multiply(nonce, _BASE))
-    product = _hash(point, public(seed), message) * scalar
+    product = _hash(point, key or public(seed), message) * scalar
     return point + ((nonce + product) % _ORDER).to_bytes(32, "little")
 
 

@@ -40,7 +40,9 @@ class Membership:
         self._report = report
         self.prefixes = None
         self._generation = None
-        self._held = Held(GRACE if config.secret or config.trust == "signed" else 0)
+        # Whether records say themselves whose they are: who can merely write to etcd is not believed.
+        self._signed = bool(config.secret) or config.trust == "signed"
+        self._held = Held(GRACE if self._signed else 0)
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
         self._users = None, None, None  # (others, an address, senior of those who have it)
@@ -52,11 +54,30 @@ class Membership:
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._cache = Cache()
+        self._identity = self._open_identity() if config.trust_key else None
         self.trust = None  # a Trust where the members are those that the network's owner has approved
         if config.trust == "signed":
             from .trust import Trust  # which takes room that most routers need not give
 
-            self.trust = Trust(config, keys, problems, report)
+            self.trust = Trust(config, self.id, problems, report)
+
+    @property
+    def id(self):
+        """This router's identity, as a records.Proof has it; "" where it has none."""
+        return self._identity.id if self._identity else ""
+
+    def _open_identity(self):
+        from . import identity
+
+        try:
+            found = identity.load_or_make()
+            self._problems.replace("identity", [])
+            return found
+        except (OSError, ValueError) as error:
+            text = "no identity, which the network's owner could approve: %s: %s; free some space, or remove the file"
+            text %= identity.PATH, compat.reason(error) if isinstance(error, OSError) else error
+            self._problems.replace("identity", [Problem("disk", "identity", text)])
+            return None
 
     def load(self, earlier=None):
         """Starts from what an earlier Membership knows, or else from the cache on flash."""
@@ -85,7 +106,11 @@ class Membership:
             if self.config.node in cache.entries:
                 self._cached = cache.entries[self.config.node].modified
         self._serials = Serials(cache.serials)
+        if self.trust:
+            self.trust.believes = bool(earlier.trust) if earlier else cache.approved_by == self.config.trust_key
         self._decode(cache.entries)
+        if self.trust:
+            self.trust.believes = False
         self.registry.recall(cache.entries, cache.cluster)
         self.online = set(earlier.online if earlier else self.others)
         known = cache.address
@@ -112,13 +137,9 @@ class Membership:
         if self.me:
             self._set_address(self.me.ip)
 
-    def unapproved_next(self):
-        """Why this router may not take its next keys yet; "" where it may."""
-        if not self.trust or self.trust.approves_next(self.me):
-            return ""
-        from .trust import next_remedy
-
-        return next_remedy(self.me)
+    def behind(self):
+        """Whether signatures wait to be verified."""
+        return bool(self.trust) and self.trust.behind()
 
     def settling(self):
         """Whether a wiped registry's members are still being waited for."""
@@ -181,22 +202,30 @@ class Membership:
         return changed
 
     async def _hear_owner(self):
-        """Takes in what the network's owner says of whom. True where that is a change."""
-        changed = await self.trust.learn(self.registry)
-        if changed:
-            # Every record is to be judged anew.
-            for entry in self.registry.members.values():
-                if entry.verdict and not (entry.verdict[2] and entry.verdict[2].code == "bad_record"):
-                    entry.verdict = None
-            if self.registry.passed_over:
-                self.registry.reread()
-            self._decoded = {node: (known[0], known[1], None, self, True) for node, known in self._decoded.items()}
-            for node, holding in list(self._held.holdings.items()):
-                if not self.trust.approves(holding.member):
-                    self._held.release(node)
+        """Takes in what the network's owner says of whom, and who has signed what. True where that is a change."""
+        known = self.trust.known
+        nodes = await self.trust.learn(self.registry)
+        if nodes and self.registry.passed_over:
+            self.registry.reread()
+        self._judge_anew(nodes)
+        verified = await self.trust.verify()
+        self._judge_anew(verified)
+        for node in nodes:
+            holding = self._held.holdings.get(node)
+            if holding and not self.trust.approves(holding.member):
+                self._held.release(node)
         self._problems.replace("approval", self.trust.own_problems())
         await self.trust.restore(self.registry)
-        return changed
+        return bool(nodes or verified) or known != self.trust.known
+
+    def _judge_anew(self, nodes):
+        for node in nodes:
+            entry, known = self.registry.members.get(node), self._decoded.get(node)
+            if entry and entry.verdict and not (entry.verdict[2] and entry.verdict[2].code == "bad_record"):
+                entry.verdict = None
+                self._judge(node, entry)
+            if known:
+                self._decoded[node] = known[:3] + (self, True)
 
     async def _poll(self):
         began = compat.ticks_us()
@@ -219,8 +248,8 @@ class Membership:
         online |= set([node for node in held if held[node].online])
         changed = changed or online != self.online
         self.online = online
-        # Under a secret the signed records alone say whose an address is: anybody could have written the claims.
-        self.claims = {} if self.config.secret else self.registry.claims
+        # Signed records alone say whose an address is: anybody could have written the claims.
+        self.claims = {} if self._signed else self.registry.claims
         return changed
 
     def save(self):
@@ -229,6 +258,7 @@ class Membership:
             return
         try:
             self._cache.cluster = self.registry.cluster or self._cache.cluster
+            self._cache.approved_by = self.config.trust_key if self.trust else None
             self._unsaved = not self._cache.save(self.me.ip, self.in_force(), self.serials())
             self._problems.replace("cache", [])
         except OSError as error:
@@ -244,7 +274,7 @@ class Membership:
 
     def serials(self):
         """node -> highest serial seen, of those whose record does not tell it."""
-        if not self.config.secret:
+        if not self._signed:
             return {}
         kept = self.in_force()
         return {node: serial for node, serial in self._serials.known.items() if node not in kept}
@@ -353,8 +383,9 @@ class Membership:
         problem = entry.verdict[2]
         if problem and problem.code == "bad_record":
             entry.forget()
-        # Who knows the secret is no stranger, whether approved or not.
-        return not problem or problem.code != "bad_record" and bool(self.config.secret)
+        # Who knows the secret is no stranger, whether approved or not; and nobody is in an approved one's place.
+        known = problem and (bool(self.config.secret) or problem.code in ("unverified", "forged"))
+        return not problem or problem.code != "bad_record" and known
 
     def _decode_one(self, node, entry):
         """An Entry's verdict: its Member and its Problem are None where the member has left."""
@@ -362,20 +393,21 @@ class Membership:
             return entry.verdict
         try:
             member = records.decode(node, entry.text, self.config, self.key(node), entry.created)
-            if self.trust and member.next and node != self.config.node and not self.trust.approves_next(member):
-                member.next = None  # until they are approved, it is met with those it has
+            proof = member.proof
             member = compact.pack(member, self._folder)
             entry.slim(member)
             if self.trust:
-                self.trust.check(member)
+                self.trust.check(node, proof)
             self._check_serial(node, member.serial)
             before = self._in_force(node)
-            if self.config.secret and before:
+            if self._signed and before:
                 # Who deletes a record and puts it back must not make its member a junior.
                 member.created = entry.created = min(before.created, member.created)
             return entry, member, None, self
         except records.Left as left:
             try:
+                if self.trust:
+                    self.trust.check(node, left.proof, True)
                 self._check_serial(node, left.serial)
                 return entry, None, None, self
             except records.RecordError as error:
@@ -393,11 +425,11 @@ class Membership:
         """Whether a member is held on to whose good record is gone, or else is another."""
         if self.trust and not self.trust.approves(member):
             return False
-        return bool(self.config.secret) or (wiped if missing else bool(self.trust))
+        return self._signed or wiped and missing
 
     def _check_serial(self, node, serial):
         known = self._serials.get(node)
-        if self.config.secret and serial < known:
+        if self._signed and serial < known:
             raise records.RecordError("serial %d is lower than one seen before, %d: a replay" % (serial, known))
         self._serials.note(node, serial)
 
@@ -468,12 +500,12 @@ class Membership:
         return await self._claim_free(wanted) != before
 
     def _owner(self, ip):
-        """The node that an address belongs to, or None. Under a secret records go before claims."""
+        """The node that an address belongs to, or None. Signed records go before claims."""
         return self._rival(ip) or self.registry.claims.get(ip)
 
     def _rival(self, ip):
-        """Under a secret the member with a record of this address that is senior to ours; None where there is none."""
-        if not self.config.secret:
+        """The member with a signed record of this address that is senior to ours; None where there is none."""
+        if not self._signed:
             return None
         if self._users[0] is not self.others or self._users[1] != ip:
             # Each poll asks for the same one.
@@ -489,7 +521,7 @@ class Membership:
         network = self.config.network
         node = self.config.node
         ours = [ip for ip in sorted(claims) if claims[ip] == node and self._is_usable(ip)]
-        if wanted and self.config.secret and (wanted not in claims or await self._take_over(wanted)):
+        if wanted and self._signed and (wanted not in claims or await self._take_over(wanted)):
             ours = [wanted] + ours
         for ip in ours + ([wanted] if wanted and wanted not in claims else []):
             if not self._rival(ip) and await self._claim(ip) == node:
@@ -517,10 +549,10 @@ class Membership:
     async def _take_over(self, ip):
         """Takes over a claim whose owner is gone without a trace; whether it is ours now.
 
-        Under a secret every claim without a record is one that anybody may have written.
+        Where records are signed every claim without one is one that anybody may have written.
         """
         owner = self.registry.claims.get(ip)
-        if self.config.secret:
+        if self._signed:
             gone = owner is not None and not self._rival(ip)
         else:
             gone = owner not in self.registry.members and owner not in self.registry.alive
@@ -558,10 +590,10 @@ class Membership:
             secret = self.config.secrets[-1]
         if own and self._kept == (own, self.me, secret):
             return False
-        self._sure = self._sure or not secret or bool(own) and own.modified == self._cached
+        self._sure = self._sure or not self._signed or bool(own) and own.modified == self._cached
         # Whatever is stored under our name, ours must be higher.
         self.me.serial = self._serials.get(self.config.node)
-        if self._sure and own and own.text == records.encode(self.me, self.key(), secret):
+        if self._sure and own and own.text == records.encode(self.me, self.key(), secret, self._identity):
             self._kept = own, self.me, secret
             return False
         if own and self._has_left(self.config.node):
@@ -576,7 +608,7 @@ class Membership:
                 self.me.serial += _UNSEEN
         # Without a secret anybody may have put the highest one there is.
         self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
-        await self.registry.put_record(records.encode(self.me, self.key(), secret))
+        await self.registry.put_record(records.encode(self.me, self.key(), secret, self._identity))
         self._sure = True
         return True
 
@@ -602,13 +634,13 @@ class Membership:
         await self.registry.poll()
         self._take_in()
         if not self._is_taken():
-            await self.registry.leave(self._farewell(self.config.node))
+            await self.registry.leave(self._farewell(self.config.node, self._identity))
 
     def forget(self):
         """Keeps no more of the mesh on flash than how far our serials have gone, which who comes back goes on from."""
         node = self.config.node
         last = self._serials.get(node)
-        forget({node: last + 1} if self.config.secret and last else {})  # the farewell's
+        forget({node: last + 1} if self._signed and last else {})  # the farewell's
 
     async def remove(self, node):
         """Takes another member out of the registry. Raises EtcdError, ValueError."""
@@ -616,11 +648,13 @@ class Membership:
             raise ValueError("the name of another member would be right; see `bgpmesh peers`")
         await self.registry.poll()
         self._take_in()
-        await self.registry.remove(node, self._farewell(node))
+        if self.trust and node in self.others:
+            raise ValueError("the network's owner has approved it, and ends that: bgpmesh revoke %s" % node)
+        await self.registry.remove(node, None if self.trust else self._farewell(node))
 
-    def _farewell(self, node):
+    def _farewell(self, node, identity=None):
         """What is left in the place of a node's record; None where deleting is enough."""
         secret = network_secret.signing(self.config.secrets, self.others.values())
-        if not secret or not self.others:
+        if not self._signed or not self.others:
             return None  # nobody would read it
-        return records.farewell(self._serials.get(node) + 1, self.key(node), secret)
+        return records.farewell(self._serials.get(node) + 1, self.key(node), secret, identity)

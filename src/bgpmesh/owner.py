@@ -5,7 +5,7 @@ On any machine that has this package, the mesh's options and the secret key. The
 
 import os
 
-from . import check, clock, compat, discovery, disk, etcd, records, trust, usign
+from . import check, clock, compat, discovery, disk, etcd, identity, records, trust, usign
 from .config import ConfigError, load
 from .model import STATE
 from .options import CONFIG
@@ -72,7 +72,7 @@ def _make_keys(path):
 
 
 async def _say(verb, path, node, shown=""):
-    """Puts a signed statement about a node into etcd; shown: how the fingerprint of its keys begins."""
+    """Puts a signed statement about a node into etcd; shown: how its identity begins."""
     config = (await check.configuration(None))[0]
     secret = _secret(path)
     if config.trust_key and usign.parse_public(config.trust_key) != secret.public:
@@ -88,7 +88,7 @@ async def _say(verb, path, node, shown=""):
     registry = etcd.open_registry(config, servers)
     try:
         await registry.poll()
-        approved = _keys_of(config, registry, node, shown) if verb == "approve" else ()
+        approved = _identity_of(config, registry, node, shown) if verb == "approve" else ""
         key = trust.place(config, node)
         # Later than all before, those included that somebody has removed from etcd.
         serial = max(clock.now(), _highest(registry.statements.get(node), key, secret.public) + 1)
@@ -96,7 +96,7 @@ async def _say(verb, path, node, shown=""):
         await registry.put_statement(node, signed + secret.sign(signed.encode()) + "\n")
     finally:
         registry.close()
-    return "%sd %s%s" % (verb, node, ", which has the keys " + " ".join(approved) if approved else "")
+    return "%sd %s%s" % (verb, node, ", which has the identity " + approved if approved else "")
 
 
 def _secret(path):
@@ -109,19 +109,22 @@ def _secret(path):
         raise Refused("%s: %s" % (path, error))
 
 
-def _keys_of(config, registry, node, shown):
-    """The fingerprints of the keys in a node's record, of which one begins as `shown` says."""
+def _identity_of(config, registry, node, shown):
+    """The id in a node's record, which begins as `shown` says."""
     entry = registry.members.get(node)
     if not entry:
         raise Refused("there is no record of '%s' in etcd: it must have been started once" % node)
     try:
-        member = records.decode(node, entry.text, config, "%s/peers/%s" % (config.etcd_prefix, node))
+        proof = records.decode(node, entry.text, config, "%s/peers/%s" % (config.etcd_prefix, node)).proof
     except records.RecordError as error:
         raise Refused("the record of '%s' cannot be used: %s" % (node, error))
-    found = trust.fingerprints(member)
-    if not [one for one in found if one.startswith(shown)]:
-        raise Refused("'%s' has the keys %s, not %s: is the record its own?" % (node, " ".join(found), shown))
-    return found
+    if not proof:
+        raise Refused("'%s' shows no identity: set option 'trust_key' on it first" % node)
+    if not proof.id.startswith(shown):
+        raise Refused("'%s' has the identity %s, not %s: is the record its own?" % (node, proof.id, shown))
+    if not identity.verify(proof):
+        raise Refused("the record of '%s' is not signed by the identity that it shows: another has written it" % node)
+    return proof.id
 
 
 def _highest(entry, key, public):

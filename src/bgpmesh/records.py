@@ -3,6 +3,8 @@
 The text is one JSON object. With a network secret it ends in `,"sig":"hmac-sha256:<hex>"}`, where
 the HMAC covers the record's key in etcd, a newline, and the text before the signature closed with
 `}`: the bytes as they are stored, because two JSON writers seldom agree on the bytes of one value.
+A router with an identity (identity.py) signs its record with that before, in the same way: the text then
+ends in `,"id":"<its public key>","by":"ed25519:<signature>"}`, and what is signed is the SHA-256.
 """
 
 import binascii
@@ -18,9 +20,12 @@ MAX_SECRETS = 4
 MAX_GENERATION = 9999
 LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
 _SIGNATURE = ',"sig":"hmac-sha256:'
+_BY = ',"by":"ed25519:'
 _BRACKETS = 512  # of a text, at most
 _NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _HEX = "0123456789abcdef"
+ID_LENGTH = 64  # hexadecimal digits of an identity's public key
+BY_LENGTH = 128  # of its signature
 _BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 
 
@@ -29,11 +34,22 @@ class RecordError(ValueError):
 
 
 class Left(RecordError):
-    """What a router that has left put in its record's place: it is no member any more. serial: as of a Member."""
+    """What a router that has left put in its record's place: it is no member any more. serial, proof: of a Member."""
 
-    def __init__(self, serial):
+    def __init__(self, serial, proof):
         super().__init__("the member has left")
         self.serial = serial
+        self.proof = proof
+
+
+class Proof:
+    """That a record is its node's own, not verified yet. id: the node's public key, by: its signature of the digest,
+    both as an identity.Identity has them; digest: SHA-256 of what is signed."""
+
+    def __init__(self, id, by, digest):
+        self.id = id
+        self.by = by
+        self.digest = digest
 
 
 class Member:
@@ -50,6 +66,7 @@ class Member:
     full_mesh_max: up to how many members all of them have sessions with each other, None where it knows no other
     way; reflector: "auto", "yes" or "no" (reflectors.py).
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
+    id, by: as of a Proof, None where it has no identity. proof: of who was decoded, the Proof, or None.
     """
 
     def __init__(self, node, ip, ip6, key, ed25519, endpoint, asn, router_id, prefixes, serial, version, created=0):
@@ -72,6 +89,9 @@ class Member:
         self.reflector = "auto"
         self.generation = 0
         self.next = None
+        self.id = None
+        self.by = None
+        self.proof = None
 
     @property
     def member(self):
@@ -147,8 +167,13 @@ def is_name(text):
     return 0 < len(text) <= 63 and not text.strip(_NAME)
 
 
-def encode(member, key=None, secret=None):
-    """The record of a Member as text, signed for the etcd key `key` where there is a secret."""
+def is_hex(value, length):
+    """Whether a value is a text of so many hexadecimal digits, small letters."""
+    return isinstance(value, str) and len(value) == length and not value.strip(_HEX)
+
+
+def encode(member, key=None, secret=None, identity=None):
+    """The record of a Member as text, signed for the etcd key `key` with the secret and the Identity that there are."""
     fields = (
         ("ip", member.ip),
         ("ip6", member.ip6 or ""),
@@ -176,7 +201,7 @@ def encode(member, key=None, secret=None):
         text += ',"reflector":"%s"' % member.reflector
     if len(member.secrets) > 1:
         text += ',"secrets":' + json.dumps(member.secrets)
-    return _signed(text + "}", key, secret)
+    return _signed(text + "}", key, secret, identity or member)
 
 
 def encode_again(member):
@@ -184,13 +209,22 @@ def encode_again(member):
     return encode(member, member.folder + member.node, member.signed)
 
 
-def farewell(serial, key, secret=None):
+def farewell(serial, key, secret=None, identity=None):
     """What is put in the place of the record of a router that leaves: who reads it later still learns of it."""
-    return _signed('{"left":true,"serial":%d}' % serial, key, secret)
+    return _signed('{"left":true,"serial":%d}' % serial, key, secret, identity)
 
 
-def _signed(text, key, secret):
+def _signed(text, key, secret, identity):
+    """The text with what shows that it is its node's own; identity: an Identity, or a Member that has its id and by."""
+    if identity and identity.id:
+        text = '%s,"id":"%s"}' % (text[:-1], identity.id)
+        by = identity.by or identity.sign(_digest(text, key))
+        text = text[:-1] + _BY + by + '"}'
     return text[:-1] + _SIGNATURE + _sign(text, key, secret) + '"}' if secret else text
+
+
+def _digest(text, key):
+    return compat.digest([key or "", "\n", text])
 
 
 def _joined(fields):
@@ -211,8 +245,9 @@ def decode(node, text, config, key=None, created=0):
     if config.secrets:
         text, signed = _verify(text, key, config.secrets)
     fields = _parse(text)
+    proof = _proof(text, key, fields)
     if fields.get("left") is True:
-        raise Left(_number(fields, "serial", 0))
+        raise Left(_number(fields, "serial", 0), proof)
     asn = _number(fields, "asn", config.asn)
     if not 0 < asn < 4294967295:
         raise RecordError("'asn' is %d: not from 1 to 4294967294" % asn)
@@ -245,6 +280,9 @@ def decode(node, text, config, key=None, created=0):
     member.reflector = wish if wish in ("yes", "no") else "auto"
     member.generation = _generation(fields)
     member.next = _next(fields, member)
+    member.proof = proof
+    if proof:
+        member.id, member.by = proof.id, proof.by
     return member
 
 
@@ -265,6 +303,17 @@ def _next(fields, member):
     if coming.generation <= member.generation or not coming.key and not coming.ed25519:
         raise RecordError("'next' has no keys of a later generation")
     return coming
+
+
+def _proof(text, key, fields):
+    """The Proof that a record has, None where it shows no identity."""
+    signed, found, by = text.rpartition(_BY)
+    if not found:
+        return None
+    found = Proof(fields.get("id"), by[:-2], _digest(signed + "}", key))
+    if not is_hex(found.id, ID_LENGTH) or not is_hex(found.by, BY_LENGTH) or not by.endswith('"}'):
+        raise RecordError("'id' and 'by' are not a public key and its signature at the end of the record")
+    return found
 
 
 def _sign(text, key, secret):
@@ -377,7 +426,7 @@ def _secrets(fields):
     if not isinstance(found, list) or len(found) > MAX_SECRETS:
         raise RecordError("'secrets' is not a list of at most %d" % MAX_SECRETS)
     for text in found:
-        if not isinstance(text, str) or len(text) != network_secret.NAME_LENGTH or text.strip(_HEX):
+        if not is_hex(text, network_secret.NAME_LENGTH):
             raise RecordError("'secrets' has an item that is no name of one")
     return found
 

@@ -107,7 +107,7 @@ def status(agent):
         "trust": {
             "mode": config.trust if config else "",
             "standing": trust.own_standing() if trust else "",
-            "fingerprint": trust.own_fingerprints()[0] if trust else "",
+            "identity": member.id if member else "",
         },
         "memory": {"private_kb": private_kb()},
         "etcd": {
@@ -244,7 +244,7 @@ def _peer(agent, node, routes, problem):
         "loss_percent": round(100 * mesh.latency.loss.get(node, 0)) if node in mesh.latency.rtt else 0,
         "lan": node in agent.lan.seen,
         "trust": trust[0],
-        "fingerprint": trust[1],
+        "identity": trust[1],
         "problem": problem,
     }
 

@@ -2,17 +2,19 @@
 
 The statement about a node is under `<prefix>/trust/<node>`: a line that is signed, and its signature (usign.py).
 
-    bgpmesh approve <prefix>/trust/<node> <serial> <fingerprint of its keys> [<of its next keys> …]
+    bgpmesh approve <prefix>/trust/<node> <serial> <public key of its identity>
     bgpmesh revoke <prefix>/trust/<node> <serial>
 
 The one with the highest serial holds, for good: it is kept on flash. So neither its removal from etcd nor an
 earlier one that is put back changes what a router thinks of a node that it has heard of; and routers put back
 what holds, for those who have not.
+
+What the approved identity has signed is the node's own, and nothing else is: neither a record nor a farewell.
 """
 
 import asyncio
 
-from . import compat, disk, usign
+from . import compat, disk, identity, usign
 from .etcd import EtcdError
 from .model import STATE, Problem
 from .records import RecordError, is_name, plain
@@ -22,7 +24,7 @@ MAX_LENGTH = 1024  # of a statement
 _STRANGERS = 8  # nodes without a record whose statements are verified in one poll: a signature takes milliseconds
 _TIME = 2  # seconds that are spent on verifying after one poll, at most; a slow router takes one for a signature
 _NAMED = 8  # statements that are wrong and get a problem each
-_SHORT = 16  # digits of a fingerprint that a person compares
+_SHORT = 16  # digits of an identity that a person compares
 _DIGITS = "0123456789"
 
 
@@ -35,7 +37,7 @@ class Untrusted(RecordError):
 
 
 class Statement:
-    """What the owner says of a node. verb: "approve" or "revoke"; approved: the fingerprints; text: as stored."""
+    """What the owner says of a node. verb: "approve" or "revoke"; approved: its id, or ""; text: as stored."""
 
     def __init__(self, verb, serial, approved, text):
         self.verb = verb
@@ -44,24 +46,14 @@ class Statement:
         self.text = text
 
 
-def fingerprint(ed25519, rsa):
-    """Of a member's public keys, of which one may be None, as 64 hexadecimal digits."""
-    return compat.sha256(("%s\n%s" % (ed25519 or "", rsa or "")).encode())
-
-
-def fingerprints(member):
-    """Of all the keys that a Member is met with, those it has come first."""
-    return [fingerprint(ed25519, rsa) for _, rsa, ed25519 in member.identities()]
-
-
 def place(config, node):
     """The etcd key of the statement about a node."""
     return "%s/trust/%s" % (config.etcd_prefix, node)
 
 
-def compose(verb, key, serial, approved=()):
-    """The line to be signed: about the node of this etcd key, with the fingerprints that are approved."""
-    return " ".join(["bgpmesh", verb, key, "%d" % serial] + list(approved)) + "\n"
+def compose(verb, key, serial, approved=""):
+    """The line to be signed: about the node of this etcd key, with the id that is approved."""
+    return "bgpmesh %s %s %d%s\n" % (verb, key, serial, " " + approved if approved else "")
 
 
 def parse(text, key):
@@ -69,9 +61,9 @@ def parse(text, key):
     lines = text.split("\n") if text and len(text) <= MAX_LENGTH else []
     words = lines[0].split(" ") if len(lines) == 3 and not lines[2] else []
     verb = words[1] if len(words) > 1 else ""
-    approved = words[4:]
-    if verb not in ("approve", "revoke") or len(words) < 4 or bool(approved) != (verb == "approve"):
+    if len(words) != {"approve": 5, "revoke": 4}.get(verb):
         raise ValueError("it is no statement of this form")
+    approved = words[4] if verb == "approve" else ""
     if words[3].strip(_DIGITS) or not 0 < len(words[3]) < 16:
         raise ValueError("its serial is no number")
     if lines[0] + "\n" != compose(verb, key, int(words[3]), approved):
@@ -89,17 +81,24 @@ def read(text, key, public):
 
 
 class Trust:
-    """What this router, which has these Keys, knows of the owner's statements.
+    """What this router knows of the owner's statements, and of who has signed what.
 
-    statements: node -> the Statement that holds. seen: node -> (standing, fingerprint) of the records looked at.
-    known: whether what is said of the members was ever heard.
+    statements: node -> the Statement that holds. seen: node -> (standing, id) of the records looked at.
+    known: whether what is said of the members was ever heard. own: this router's id, "" where it has none.
+    believes: whether records are taken for verified that are looked at.
     """
 
-    def __init__(self, config, keys, problems, report):
+    def __init__(self, config, own, problems, report):
         self.statements = {}
         self.seen = {}
         self.known = False
-        self._keys = keys
+        self.own = own
+        self.believes = False
+        self._verified = {}  # node -> digest of its record, or farewell, that is signed as it should be
+        self._forged = {}  # node -> digest of one that is not
+        self._unverified = {}  # node -> Proof
+        self._last = ""  # node whose record was verified last
+        self._heard = False  # whether all that is said of members has been verified
         self._config = config
         self._public = usign.parse_public(config.trust_key)
         self._problems = problems
@@ -123,33 +122,58 @@ class Trust:
                 pass  # a signature, of another prefix, or damaged
 
     async def learn(self, registry):
-        """Takes over what etcd has, after a poll. True where other statements hold now."""
+        """Takes over what etcd has, after a poll. The nodes of which the owner says something else now."""
         entries, members = registry.statements, registry.members
         left = _STRANGERS
         until = compat.monotonic() + _TIME
-        changed = False
-        for node in [node for node in self._looked if node not in entries]:
-            del self._looked[node]
-            self._wrong.pop(node, None)
-        self.seen = {node: found for node, found in self.seen.items() if node in members}
+        changed = []
+        for known in (self._looked, self._wrong):
+            _keep(known, entries)
+        for known in (self.seen, self._verified, self._unverified, self._forged):
+            _keep(known, members)
         for node in sorted(entries, key=lambda node: (node not in members, node)):
             text = entries[node].text
             if self._looked.get(node, "") == text:
                 continue
             if node not in members:
                 left -= 1
-            if left < 0 or compat.monotonic() > until:
-                break  # the rest after the next poll
+            if left < 0:
+                break
             self._looked[node] = text
-            changed = self._look(node, text) or changed
+            if self._look(node, text):
+                changed.append(node)
+            if compat.monotonic() > until:
+                break  # the rest after the next poll
             await asyncio.sleep(0)  # a program that waits for an answer of the agent gets it
         waiting = [node for node in entries if node in members and self._looked.get(node, "") != entries[node].text]
-        if not waiting and not self.known:
-            self.known = changed = True
+        self._heard = not waiting
         self._tell()
-        if changed:
+        if changed and self.known:
             self._save()
         return changed
+
+    async def verify(self):
+        """Verifies the signatures of records that were looked at. The nodes whose own they are, or are not."""
+        until = compat.monotonic() + _TIME
+        done = []
+        # In turns: some that change again and again keep no other waiting.
+        for node in sorted(self._unverified, key=lambda node: (node <= self._last, node)):
+            proof = self._unverified.pop(node)
+            found = self._verified if identity.verify(proof) else self._forged
+            found[node] = proof.digest
+            self._last = node
+            done.append(node)
+            if compat.monotonic() > until:
+                break
+            await asyncio.sleep(0)
+        if not self.known and not self.behind():
+            self.known = True
+            self._save()
+        return done
+
+    def behind(self):
+        """Whether there is more to verify than there was time for."""
+        return not self._heard or bool(self._unverified)
 
     def _look(self, node, text):
         """Verifies a statement. Whether it is the one that holds from now on."""
@@ -207,69 +231,75 @@ class Trust:
                     raise
                 self._refused.add(ours)
 
-    def standing(self, node, shown):
-        """What a node with these keys is: "approved", "revoked", "pending", or "unapproved" where others are."""
+    def standing(self, node, id):
+        """What a node with this identity is: "approved", "revoked", "pending", or "unapproved" where another is."""
         found = self.statements.get(node)
         if not found:
             return "pending"
         if found.verb == "revoke":
             return "revoked"
-        return "approved" if all([one in found.approved for one in shown]) else "unapproved"
+        return "approved" if found.approved == id else "unapproved"
 
     def approves(self, member):
         """Whether a Member has a part in the mesh."""
-        return self.standing(member.node, fingerprints(member)[:1]) == "approved"
-
-    def approves_next(self, member):
-        """Whether the keys that a Member is about to take are approved, too."""
-        return self.standing(member.node, fingerprints(member)) == "approved"
-
-    def own_fingerprints(self):
-        """Of this router's keys."""
-        return [fingerprint(self._keys.ed25519, self._keys.rsa)]
+        return self.standing(member.node, member.id) == "approved"
 
     def own_standing(self):
         """This router's own standing."""
-        return self.standing(self._config.node, self.own_fingerprints())
+        return self.standing(self._config.node, self.own)
 
     def admits(self):
         """Whether this router itself has a part in the mesh."""
         return self.own_standing() == "approved"
 
-    def check(self, member):
-        """Raises Untrusted where a Member has no part in the mesh.
+    def check(self, node, proof, left=False):
+        """Raises Untrusted where a record is not that of a node which has a part in the mesh, or not its own.
 
-        What has this router's own name is refused only where it is an impostor's: another's record would end an
-        agent that is there by right.
+        proof: its records.Proof, or None; left: whether it is a farewell. What has this router's own name is refused
+        only where it is an impostor's: another's record would end an agent that is there by right.
         """
-        shown = fingerprints(member)[:1]
-        standing = self.standing(member.node, shown)
-        self.seen[member.node] = standing, shown[-1]
-        if standing != "approved" and (member.node != self._config.node or self.admits()):
-            raise Untrusted(standing, _REASONS[standing] + _remedy(member.node, shown))
+        id = proof.id if proof else ""
+        standing = self.standing(node, id)
+        self.seen[node] = standing, id
+        if node == self._config.node and not self.admits():
+            return
+        if standing != "approved":
+            if left and standing != "unapproved":
+                return  # it was no member
+            raise Untrusted(standing, _REASONS[standing] + _remedy(node, id))
+        if self.believes:
+            self._verified[node] = proof.digest
+        if self._verified.get(node) == proof.digest:
+            return
+        if self._forged.get(node) == proof.digest:
+            raise Untrusted("forged", "its own router has not signed it: another has written it, who can write to etcd")
+        self._unverified[node] = proof
+        raise Untrusted("unverified", "its signature is still to be verified, which takes a slow router a second")
 
     def own_problems(self):
         """The Problems of this router itself."""
         node, standing = self._config.node, self.own_standing()
         if standing == "approved":
             return []
-        text = "this router has no part in the mesh: " + _REASONS[standing] + _remedy(node, self.own_fingerprints())
+        text = "this router has no part in the mesh: " + _REASONS[standing] + _remedy(node, self.own)
         return [Problem(standing, node, text)]
 
 
 _REASONS = {
     "pending": "it waits for the approval of the network's owner",
     "revoked": "the network's owner has revoked it",
-    "unapproved": "the network's owner has approved other keys of it; is the record another's, or are its keys new?",
+    "unapproved": "the network's owner has approved another identity; is the record another's, or was it set up anew?",
 }
 
 
-def next_remedy(member):
-    """What the owner has to do before a Member may take its next keys."""
-    return "the network's owner has not approved them" + _remedy(member.node, fingerprints(member))
-
-
-def _remedy(node, shown):
-    short = shown[-1][:_SHORT]
-    text = "; to let it in, where its own `bgpmesh status` shows the keys %s: bgpmesh approve %s %s"
+def _remedy(node, id):
+    if not id:
+        return "; it shows no identity: set option 'trust_key' on it"
+    short = id[:_SHORT]
+    text = "; to let it in, where its own `bgpmesh status` shows the identity %s: bgpmesh approve %s %s"
     return text % (short, node, short)
+
+
+def _keep(known, nodes):
+    for node in [node for node in known if node not in nodes]:
+        del known[node]

@@ -56,8 +56,12 @@ def test_a_killed_tincd_does_not_take_the_routers_routes_along(lab):
     with undisturbed(lab, but=[one]):
         os.kill(pid, signal.SIGKILL)
 
+        def kept(router):
+            # A BIRD whose session is back drops what it had kept, and has it again with the peer's first message.
+            return "192.168.1.0/24" in router.routes() or "r1" in sessions(router)
+
         def back():
-            assert all("192.168.1.0/24" in router.routes() for router in others), lab.dump()
+            assert all(kept(router) for router in others), lab.dump()
             return one.pids("tincd") not in ([], [pid]) and all(one.ping(router.lan) for router in others)
 
         lab.wait(back, SOON, "procd to start tincd again, and the tunnels to be back")

@@ -39,7 +39,7 @@ STATUS = {
     "node": str, "version": str, "runtime": str, "uptime": int, "state": str, "doing": str,
     "problems": list,
     "address": str, "prefixes": list,
-    "trust": {"mode": str, "standing": str, "fingerprint": str},
+    "trust": {"mode": str, "standing": str, "identity": str},
     "memory": {"private_kb": int},
     "etcd": {
         "endpoint": str, "api": str, "reachable": bool, "revision": int, "age": int, "failures": int,
@@ -57,7 +57,7 @@ PEER = {
     "node": str, "address": str, "endpoint": str, "asn": int, "prefixes": list, "online": bool, "lan": bool,
     "tinc": str,
     "bgp": str, "bgp_since": str, "bgp_age": int, "via": list, "routes_received": int,
-    "rtt_ms": (float, type(None)), "loss_percent": int, "trust": str, "fingerprint": str, "problem": str,
+    "rtt_ms": (float, type(None)), "loss_percent": int, "trust": str, "identity": str, "problem": str,
 }
 
 

@@ -2,8 +2,10 @@
 
 import json
 import signal
+import time
 
-from bgpmesh import compat, usign
+from bgpmesh import compat, ed25519, records, usign
+from bgpmesh.identity import Identity
 from lab.mesh import (
     RUN,
     SOON,
@@ -19,7 +21,6 @@ from lab.mesh import (
     sessions,
     settled,
     state,
-    sync,
     told,
     undisturbed,
 )
@@ -27,10 +28,13 @@ from lab.mesh import (
 # Made here: nobody needs it to stay secret.
 OWNER, PUBLIC = usign.make(bytes(range(56)))
 SECRET = "a secret of all members"
+SEED = bytes(32)
+STRANGER = Identity(f"{SEED.hex()}{ed25519.public(SEED).hex()}\n")
+POLL = 5  # seconds
 LAB = {
     "nodes": 3,
     "options": {
-        "poll_interval": "2", "secret": SECRET, "trust": "signed", "trust_key": PUBLIC.split("\n")[1],
+        "poll_interval": str(POLL), "secret": SECRET, "trust": "signed", "trust_key": PUBLIC.split("\n")[1],
     },
     "each": {2: {"tinc": "1.0"}},
 }
@@ -61,10 +65,10 @@ def test_who_is_not_approved_waits_and_is_named_with_what_to_do(lab):
     one, two, three = lab.routers
     for node in (one, two, three):
         text = told(lab, node, "pending", node.name, "this router has no part in the mesh")
-        keys = node.status()["trust"]["fingerprint"]
-        assert f"bgpmesh approve {node.name} {keys[:16]}" in text
-        assert "keys      " + keys[:16] + ", pending" in node.bgpmesh("status").stdout
-    assert keys in say(one, "approve", "r3", keys[:16])
+        identity = node.status()["trust"]["identity"]
+        assert f"bgpmesh approve {node.name} {identity[:16]}" in text
+        assert "identity  " + identity[:16] + ", pending" in node.bgpmesh("status").stdout
+    assert identity in say(one, "approve", "r3", identity[:16])
     for node in ("r1", "r2"):
         say(three, "approve", node)
     lab.wait(lambda: (row(one, "r3") or {}).get("bgp") == "Established", SOON, "a session of r1 and r3")
@@ -77,44 +81,54 @@ def test_who_is_not_approved_waits_and_is_named_with_what_to_do(lab):
 def test_a_router_that_was_never_approved_waits_beside_the_mesh(lab):
     """Its own record is right in all but that."""
     one, two = lab.routers[:2]
-    record = {**json.loads(get(lab, "/peers/r3")), "ip": "10.0.0.77", "ip6": "", "prefixes": ["192.168.77.0/24"]}
-    record.pop("sig")
-    record.update(ed25519="A" * 43, key="", router_id="10.0.0.77", serial=1)
-    put(lab, "/peers/r9", signed("r9", record))
+    changes = {"ip": "10.0.0.77", "ip6": "", "prefixes": ["192.168.77.0/24"], "ed25519": "A" * 43, "key": "",
+               "router_id": "10.0.0.77", "serial": 1}
+    put(lab, "/peers/r9", signed("r9", {**claims(lab, "r3"), **changes}, STRANGER))
     for router in (one, two):
-        told(lab, router, "pending", "r9", "bgpmesh approve r9")
+        told(lab, router, "pending", "r9", f"bgpmesh approve r9 {STRANGER.id[:16]}")
         assert row(router, "r9")["trust"] == "pending" and not named(router, "r9", RUN)
         clear(lab, router)
     delete(lab, "/peers/r9")
 
 
-def test_a_record_with_anothers_name_is_refused_and_the_other_loses_nothing(lab):
+def test_who_has_the_secret_of_a_stolen_router_speaks_for_no_other(lab):
     one, two, three = lab.routers
     before = [sessions(router) for router in lab.routers]
-    record = json.loads(get(lab, "/peers/r2"))
-    record.pop("sig")
-    record.update(ed25519="B" * 43, key="", endpoint="198.18.9.9:655", serial=10**15)
-    record = signed("r2", record)
-    # Of what is there for less than a poll not all would know: the agent writes its own back.
-    two.kill("agent", signal.SIGSTOP)
-    put(lab, "/peers/r2", record)
-    for router in (one, three):
-        told(lab, router, "unapproved", "r2", "the record of 'r2' is refused", "approved other keys")
-        assert "B" * 43 not in router.read(RUN + "/tinc/hosts/r2")
-        assert state(router) == "converged"
-    two.kill("agent", signal.SIGCONT)
-    lab.wait(lambda: get(lab, "/peers/r2") != record, SOON, "r2 to write its own record back")
-    settled(lab)
+    own = claims(lab, "r2")
+    key = one.read(RUN + "/tinc/hosts/r2")
+    text = get(lab, "/peers/r2")
+    theirs = ',"id":' + text.partition(',"id":')[2].rpartition(',"sig"')[0]
+    for code, record in (
+        ("unapproved", signed("r2", {**own, "ed25519": "B" * 43, "key": ""}, STRANGER)),
+        ("unapproved", signed("r2", own)),
+        ("unapproved", signed("r2", {"left": True, "serial": records.LARGEST})),
+        ("forged", signed("r2", {**own, "prefixes": ["172.31.1.0/24"], "serial": records.LARGEST}, shown=theirs)),
+        ("forged", signed("r2", {**own, "endpoint": "198.18.9.9:655", "serial": 10**15}, shown=theirs)),
+        ("forged", signed("r2", {"left": True, "serial": records.LARGEST}, shown=theirs)),
+    ):
+        # Of what is there for less than a poll not all would know: the agent writes its own back.
+        two.kill("agent", signal.SIGSTOP)
+        put(lab, "/peers/r2", record)
+        for router in (one, three):
+            told(lab, router, code, "r2", "the record of 'r2' is refused")
+            assert router.read(RUN + "/tinc/hosts/r2") == key
+            assert "172.31.1.0" not in router.read(RUN + "/bird.conf") and state(router) == "converged"
+        two.kill("agent", signal.SIGCONT)
+        lab.wait(lambda record=record: get(lab, "/peers/r2") != record, SOON, "r2 to write its own record back")
+        settled(lab)
     assert [sessions(router) for router in lab.routers] == before
+    removed = one.bgpmesh("remove", "r2")
+    assert removed.returncode == 1 and "bgpmesh revoke r2" in removed.stdout
 
 
 def test_who_is_revoked_has_no_tunnel_and_no_session_and_stays_so(lab):
     one, two, three = lab.routers
     approval = get(lab, "/trust/r3")
     hosts = three.read(RUN + "/tinc/hosts/r1")
+    said = time.monotonic()
     say(one, "revoke", "r3")
-    sync(lab)
     apart(lab, three, one, two)
+    assert time.monotonic() - said < 2 * POLL
     for router in (one, two):
         told(lab, router, "revoked", "r3")
         clear(lab, router)
@@ -163,8 +177,19 @@ def test_turning_it_on_disturbs_nobody(lab):
                 assert clear(lab, router)["trust"]["standing"] == ("approved" if mode == "signed" else "")
 
 
-def signed(node, record):
-    """A record as a member writes it that has the network's secret."""
-    text = json.dumps(record, separators=(",", ":"))
-    digest = compat.hmac_sha256(SECRET.encode(), f"/peers/{node}\n{text}".encode())
-    return f'{text[:-1]},"sig":"hmac-sha256:{digest}"}}'
+def claims(lab, node):
+    """What the record of a node says, without its signatures."""
+    record = json.loads(get(lab, f"/peers/{node}"))
+    return {name: record[name] for name in record if name not in ("sig", "id", "by")}
+
+
+def signed(node, record, identity=None, shown=""):
+    """A record as one writes it that has the network's secret, with an Identity, or with the text of another's."""
+    key = f"/peers/{node}"
+    text = json.dumps(record, separators=(",", ":"))[:-1]
+    if identity:
+        text += f',"id":"{identity.id}"'
+        text += f',"by":"ed25519:{identity.sign(compat.digest([key, chr(10), text + "}"]))}"'
+    text += shown
+    digest = compat.hmac_sha256(SECRET.encode(), f"{key}\n{text}}}".encode())
+    return f'{text},"sig":"hmac-sha256:{digest}"}}'

@@ -32,6 +32,9 @@ def members(draw):
     one.ao = draw(st.booleans())
     one.generation = draw(st.integers(0, records.MAX_GENERATION))
     if draw(st.booleans()):
+        digit = draw(st.sampled_from("0af"))
+        one.id, one.by = digit * records.ID_LENGTH, digit * records.BY_LENGTH
+    if draw(st.booleans()):
         one.next = records.Next(one.generation + 1, RSA[1], "N" * 43)
     return one
 

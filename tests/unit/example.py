@@ -2,7 +2,8 @@
 
 import os
 
-from bgpmesh import address, compat, config, disk, records
+from bgpmesh import address, compat, config, disk, ed25519, records
+from bgpmesh.identity import Identity
 
 GOLDEN = (__file__.rpartition("/")[0] or ".") + "/../golden"
 SECRET = "correct horse battery"
@@ -76,6 +77,17 @@ def member(node, number, **changes):
         value = changes[name]
         setattr(found, name, prefixes(*value) if name == "prefixes" else value)
     return found
+
+
+_identities = {}
+
+
+def identity(number):
+    """An Identity that no other number has."""
+    if number not in _identities:
+        seed = bytes([number] * 32)
+        _identities[number] = Identity("%s%s\n" % (compat.hexlify(seed), compat.hexlify(ed25519.public(seed))))
+    return _identities[number]
 
 
 class Clock:

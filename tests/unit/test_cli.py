@@ -136,7 +136,7 @@ def test_status_for_a_person():
     assert "node      alfa, degraded: %s (bgpmesh %s on %s)" % (waits, VERSION, compat.RUNTIME) in out
     assert "reachable, last answer %d s ago in 12.5 ms" % answer["etcd"]["age"] in out
     assert "address   10.0.0.1" in out
-    assert "keys      efefefefefefefef, approved" in out
+    assert "identity  efefefefefefefef, approved" in out
     assert "tinc      1.1 running, 2 of 2 peers reachable, round trips of 3.5 ms (the worst 20.0)" in out
     assert "bird      3.1.7 running, 1 of 2 sessions Established" in out
     assert "problem   no session (for 0 s)" in out

@@ -1,15 +1,16 @@
+import example
 from example import ED25519, RSA, SECRET, Clock, folder, options, prefixes
 from fake_http import run
 from fake_registry import Registry, Store
 
-from bgpmesh import VERSION, cache, compat, disk, held, records
+from bgpmesh import VERSION, cache, compat, disk, held, identity, records
 from bgpmesh.etcd import EtcdError
 from bgpmesh.membership import Membership
 from bgpmesh.problems import Problems
 from bgpmesh.tinc.keys import Keys
 
 
-def identity(number):
+def keys_of(number):
     """Keys that no other number has."""
     if number <= len(ED25519):
         return Keys(RSA[number - 1], ED25519[number - 1])
@@ -19,18 +20,19 @@ def identity(number):
 class Router:
     """A router named `node` on a store, and what it said. `steps()` is as many exchanges with the registry."""
 
-    def __init__(self, store, node="alfa", *statements, number=1, cached=None, earlier=None):
+    def __init__(self, store, node="alfa", *statements, number=1, cached=None, earlier=None, make=None):
         self.said = []
         self.problems = earlier.problems if earlier else Problems(self.said.append)
         self.registry = Registry(store, node)
         config = options(*statements, node=node)
-        self.membership = Membership(config, identity(number), self.registry, self.problems, self.said.append)
-        before = cache.PATH
+        before = cache.PATH, identity.load_or_make
         cache.PATH = cached or "/nonexistent/members"
+        identity.load_or_make = make or (lambda: example.identity(number))
         try:
+            self.membership = Membership(config, keys_of(number), self.registry, self.problems, self.said.append)
             self.membership.load(earlier and earlier.membership)
         finally:
-            cache.PATH = before
+            cache.PATH, identity.load_or_make = before
         if not earlier:
             self.membership.announce([])
 
@@ -675,12 +677,12 @@ def test_nothing_is_saved_before_the_registry_has_answered():
         assert not compat.exists(path)
         router.steps(2)
         router.membership.save()
-        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77"}\n')
+        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77","approved_by":null}\n')
         # While it cannot be reached it has no id, and what was kept stays as it is.
         again = Router(Store(), cached=path)
         again.registry.cluster = None
         again.membership.save()
-        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77"}\n')
+        assert disk.read(path).startswith('{"address":"10.0.0.1","cluster":"77","approved_by":null}\n')
     finally:
         cache.PATH = before
         disk.remove_folder(path.rpartition("/")[0])

@@ -1,7 +1,7 @@
-from example import SECRET, folder, member, options
+from example import SECRET, Thing, folder, identity, member, options
 from fake_registry import Registry, Store
 from test_cli import ran
-from test_trust import OWNER, THIEF, keys, said
+from test_trust import OWNER, THIEF, said, shown
 
 from bgpmesh import check, clock, disk, etcd, owner, records, trust, usign
 
@@ -16,9 +16,13 @@ class Desk:
         self.secret = self.folder + "/network.sec"
         disk.write(self.secret, OWNERS[0], 0o600)
         self.store = Store()
-        self.store.put("bravo", records.encode(member("bravo", 2)))
+        self.put(identity(2))
         self.config = options(*statements)
         self.now = 2000000000
+
+    def put(self, identity):
+        """bravo's record is there, with this Identity."""
+        self.store.put("bravo", records.encode(member("bravo", 2), "/peers/bravo", None, identity))
 
     def __enter__(self):
         self._before = check.configuration, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong
@@ -53,16 +57,25 @@ class Desk:
 def test_a_member_is_approved_with_the_keys_it_has():
     with Desk() as desk:
         code, out, err = ran("approve", "bravo")
-        assert (code, err) == (0, "") and keys(2) in out
-        assert (desk.says().verb, desk.says().serial, desk.says().approved) == ("approve", 2000000000, [keys(2)])
-        assert ran("approve", "bravo", keys(2)[:16])[0] == 0
+        assert (code, err) == (0, "") and shown(2) in out
+        assert (desk.says().verb, desk.says().serial, desk.says().approved) == ("approve", 2000000000, shown(2))
+        assert ran("approve", "bravo", shown(2)[:16])[0] == 0
         assert desk.says().serial == 2000000001
 
 
-def test_who_has_other_keys_than_those_named_is_not_approved():
+def test_who_has_another_identity_than_the_one_named_is_not_approved():
     with Desk() as desk:
-        code, _, err = ran("approve", "bravo", keys(3)[:16])
-        assert code == 1 and keys(2) in err and "is the record its own?" in err
+        code, _, err = ran("approve", "bravo", shown(3)[:16])
+        assert code == 1 and shown(2) in err and "is the record its own?" in err
+        assert desk.says() is None
+
+
+def test_who_shows_no_identity_or_anothers_is_not_approved():
+    with Desk() as desk:
+        desk.put(None)
+        assert "set option 'trust_key' on it" in ran("approve", "bravo")[2]
+        desk.put(Thing(id=shown(2), by=None, sign=identity(3).sign))
+        assert "another has written it" in ran("approve", "bravo", shown(2))[2]
         assert desk.says() is None
 
 
@@ -84,14 +97,14 @@ def test_a_member_is_revoked_whether_it_has_a_record_or_not():
 
 def test_what_is_said_is_later_than_all_that_is_known_whatever_the_clock_shows():
     with Desk() as desk:
-        desk.store.state("bravo", said("approve", "bravo", 3000000000, keys(2)))
+        desk.store.state("bravo", said("approve", "bravo", 3000000000, shown(2)))
         ran("revoke", "bravo")
         assert desk.says().serial == 3000000001
         del desk.store.statements["bravo"]
         disk.write(trust.PATH, "x\n" + said("revoke", "bravo", 3000000005), 0o600)
         ran("approve", "bravo")
         assert desk.says().serial == 3000000006
-        desk.store.state("bravo", said("approve", "bravo", 4000000000, keys(2), secret=THIEF))
+        desk.store.state("bravo", said("approve", "bravo", 4000000000, shown(2), secret=THIEF))
         ran("revoke", "bravo")
         assert desk.says().serial == 3000000006  # a thief's number is no number
         desk.now = 500000000

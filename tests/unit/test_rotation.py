@@ -276,27 +276,6 @@ def test_which_keys_are_in_use_is_found_without_the_file_that_says_so(router):
     assert keys.load_state().current == 0
 
 
-@given_router
-def test_with_trust_it_waits_until_the_owner_has_approved_the_next_keys(router):
-    approved = []
-    router.begin()
-    router.look()
-    router.membership.trust = Thing(check=lambda member: None, approves_next=lambda member: bool(approved))
-    router.membership._hear_owner = router.hears_nothing
-    for _ in range(3):
-        router.look(30)
-    assert router.rotation.text == "waits for the network's owner" and router.record().generation == 0
-    ((problem, _),) = router.problems.all()
-    assert "bgpmesh approve alfa" in problem.text
-    approved.append(True)
-    router.look(1)
-    assert router.record().generation == 0, "the others are to see the approval first"
-    router.look(9)
-    router.membership.trust = None
-    router.look()
-    assert router.record().generation == 1 and not router.problems.all()
-
-
 def test_a_member_has_a_file_for_each_of_its_names():
     from bgpmesh import plan
 

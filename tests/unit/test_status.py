@@ -26,7 +26,7 @@ STATUS = {
     "problems": [{"code": str, "subject": str, "text": str, "since": int}],
     "address": str,
     "prefixes": [str],
-    "trust": {"mode": str, "standing": str, "fingerprint": str},
+    "trust": {"mode": str, "standing": str, "identity": str},
     "memory": {"private_kb": int},
     "etcd": {
         "endpoint": str,
@@ -71,7 +71,7 @@ PEERS = {
             "loss_percent": int,
             "lan": bool,
             "trust": str,
-            "fingerprint": str,
+            "identity": str,
             "problem": str,
         }
     ]
@@ -148,8 +148,8 @@ def running():
             trust=Thing(
                 seen={"bravo": ("approved", "ab" * 32), "dora": ("pending", "cd" * 32)},
                 own_standing=lambda: "approved",
-                own_fingerprints=lambda: ["ef" * 32],
             ),
+            id="ef" * 32,
             online={"alfa", "bravo", "carol"},
         ),
     )
@@ -337,7 +337,7 @@ def test_peers():
         "loss_percent": 0,
         "lan": True,
         "trust": "approved",
-        "fingerprint": "ab" * 32,
+        "identity": "ab" * 32,
         "problem": "it overlaps",
     }
     assert found["carol"] == {
@@ -356,7 +356,7 @@ def test_peers():
         "loss_percent": 12,
         "lan": False,
         "trust": "",
-        "fingerprint": "",
+        "identity": "",
         "problem": "no session",
     }
     assert [found["dora"][name] for name in ("online", "tinc", "bgp", "rtt_ms")] == [False, "down", "", 3.5]
