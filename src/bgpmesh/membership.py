@@ -54,30 +54,33 @@ class Membership:
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._cache = Cache()
-        self._identity = self._open_identity() if config.trust_key else None
+        self._identity = None
         self.trust = None  # a Trust where the members are those that the network's owner has approved
         if config.trust == "signed":
             from .trust import Trust  # which takes room that most routers need not give
 
-            self.trust = Trust(config, self.id, problems, report)
+            self.trust = Trust(config, problems, report)
+        if config.trust_key:
+            self._find_identity()
 
     @property
     def id(self):
         """This router's identity, as a records.Proof has it; "" where it has none."""
         return self._identity.id if self._identity else ""
 
-    def _open_identity(self):
+    def _find_identity(self):
         from . import identity
 
         try:
-            found = identity.load_or_make()
+            self._identity = identity.load_or_make()
+            self._kept = None  # what is in the registry does not show it
+            if self.trust:
+                self.trust.own = self.id
             self._problems.replace("identity", [])
-            return found
         except (OSError, ValueError) as error:
             text = "no identity, which the network's owner could approve: %s: %s; free some space, or remove the file"
             text %= identity.PATH, compat.reason(error) if isinstance(error, OSError) else error
             self._problems.replace("identity", [Problem("disk", "identity", text)])
-            return None
 
     def load(self, earlier=None):
         """Starts from what an earlier Membership knows, or else from the cache on flash."""
@@ -174,6 +177,8 @@ class Membership:
 
         True where the members changed. Raises EtcdError.
         """
+        if self.config.trust_key and not self._identity:
+            self._find_identity()
         changed = await self._poll()
         if self.trust and await self._hear_owner():
             changed = True

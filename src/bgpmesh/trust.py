@@ -88,11 +88,11 @@ class Trust:
     believes: whether records are taken for verified that are looked at.
     """
 
-    def __init__(self, config, own, problems, report):
+    def __init__(self, config, problems, report):
         self.statements = {}
         self.seen = {}
         self.known = False
-        self.own = own
+        self.own = ""
         self.believes = False
         self._verified = {}  # node -> digest of its record, or farewell, that is signed as it should be
         self._forged = {}  # node -> digest of one that is not

@@ -32,7 +32,7 @@ class Judge:
         self.problems = Problems(self.said.append)
         self.registry = Registry(self.store, "alfa")
         config = options(*(SIGNED + statements))
-        self.trust = trust.Trust(config, shown(1), self.problems, self.said.append)
+        self.trust = trust.Trust(config, self.problems, self.said.append)
         self.trust.load()
 
     def hears(self, **statements):
@@ -537,6 +537,14 @@ def test_an_identity_is_made_once_and_damage_is_named():
             ((problem, _),) = router.problems.all()
             assert own.PATH in problem.text and "damaged" in problem.text and router.membership.id == ""
             assert disk.read(own.PATH) == text
+        disk.remove(own.PATH)
+        before_load, own.load_or_make = own.load_or_make, lambda: made
+        try:
+            router.steps(2)
+        finally:
+            own.load_or_make = before_load
+        assert made.id == router.membership.trust.own and '"id":"%s"' % made.id in router.registry.puts[-1]
+        assert router.faults() == ["pending"]
     finally:
         disk.remove_folder(own.STATE)
         own.PATH, own.STATE = before
