@@ -5,8 +5,8 @@ import time
 
 from lab.lab import Lab, LabTimeout
 
-NODES = (25, 50, 75, 100, 125, 150)
-DEADLINE = 300  # seconds until each has the routes to all others
+NODES = (25, 50, 75, 100)
+DEADLINE = 120  # seconds until each has the routes to all others
 _REST = 30  # seconds over which the processors are watched, and for which nothing has happened before
 
 

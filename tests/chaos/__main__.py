@@ -71,9 +71,7 @@ class Run:
         violation = None
         kept = False
         try:
-            self.field.lab.up()
-            for node in NODES[:4]:
-                self.field.give_default_route(node)
+            self.field.up()
             violation = self.rounds()
             kept = self.keep and violation
         finally:
@@ -81,7 +79,7 @@ class Run:
                 self.watch.stop()
             if not kept:
                 say("taking everything down")
-                self.field.lab.down()
+                self.field.down()
         self.result["ok"] = not violation
         if violation:
             print(AGAIN.format(violation=violation, folder=self.folder, seconds=self.seconds, seed=self.seed))
@@ -162,6 +160,8 @@ class Run:
             self.pause(0)
             if not field.clear_litter():
                 fault = "what faults put into etcd cannot be removed"
+            elif not field.dismiss():
+                fault = f"{sorted(field.dismissed)} cannot be revoked"
             elif not field.undrain():
                 fault = f"{sorted(field.drained)} cannot be told that they are not drained"
             else:
@@ -225,7 +225,8 @@ class Pings:
     def __init__(self, field):
         self._field = field
         self._processes = []
-        for one, other in zip(field.lab.routers, field.lab.routers[1:] + field.lab.routers[:1]):
+        routers = [field.router(node) for node in NODES]
+        for one, other in zip(routers, routers[1:] + routers[:1]):
             if one.running:
                 argv = [*one.enter(), "ping", "-n", "-O", "-i", "0.5", "-I", one.lan, other.lan]
                 output = open(field.lab.dir / f"{one.name}-pings", "w+")

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from lab.mesh import stranger
 from lab.netns import CommandError
 
+from bgpmesh import compat
+from bgpmesh.records import LARGEST, farewell
+
 NODES = ("r1", "r2", "r3", "r4", "r5", "r6", "r7")
+REFUSED = "r8"  # it has all that a member has, but the owner's approval
+CROWD = tuple(f"r{number}" for number in range(9, 29))
 ETCDS = ("etcd", "etcd2", "etcd3")
 PROGRAMS = ("agent", "tincd", "bird")
 
@@ -55,6 +60,11 @@ def router(thing, **choices):
         return arguments, {(node, arguments.get(thing, thing))}
 
     return draw
+
+
+def signed(text, key, secret):
+    """A record without a signature, with that of who knows the secret."""
+    return '%s,"sig":"hmac-sha256:%s"}' % (text[:-1], compat.hmac_sha256(secret.encode(), f"{key}\n{text}".encode()))
 
 
 def seed(dice):
@@ -192,6 +202,18 @@ def leaves_and_joins(field, routers, fresh):
             shutil.rmtree(machine.dir / "upper/etc/bgpmesh", ignore_errors=True)
     yield
     field.switch_on(routers)
+
+
+@fault(1, lambda dice: ({}, {("crowd", "power")}), (20, 30))
+def twenty_join(field):
+    """All at once, as new from the shop."""
+    for node in CROWD:
+        shutil.rmtree(field.router(node).dir / "upper/etc/bgpmesh", ignore_errors=True)
+    field.switch_on(CROWD)
+    yield
+    field.dismissed.update(CROWD)
+    for node in CROWD:
+        field.switch_off(node)
 
 
 def joins(field, routers):
@@ -476,16 +498,24 @@ def key_deleted(field, router, table):
     yield
 
 
-@fault(3, router("record", how=["cut short", "other key", "other name's", "nothing"]))
+FORGED = ["cut short", "other key", "other name's", "nothing", "a member's", "a member's farewell"]
+
+
+@fault(4, router("record", how=FORGED))
 def record_forged(field, router, how):
-    text = field.get(f"/peers/{router}")
+    key = f"/peers/{router}"
+    text = field.get(key)
     other = field.get(f"/peers/{next(node for node in NODES if node != router)}")
     if text:
+        own = text.rpartition(',"sig"')[0] + "}"
         forged = {
             "cut short": text[: len(text) // 2], "other name's": other, "nothing": "",
             "other key": text.replace('"ed25519":"', '"ed25519":"AAAA', 1),
+            # Of one that has the network's secret.
+            "a member's": signed(own.replace('"prefixes":[', '"prefixes":["172.31.1.0/24",', 1), key, field.secret),
+            "a member's farewell": farewell(LARGEST, key, field.secret),
         }[how]
-        field.put(f"/peers/{router}", forged)
+        field.put(key, forged)
     yield
 
 

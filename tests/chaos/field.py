@@ -5,64 +5,96 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 
 from lab import netns
+from lab.authority import CLIENT, SERVER, Authority
 from lab.lab import Lab
 from lab.netns import CommandError
 
-from .faults import ETCDS, NODES
+from bgpmesh import trust, usign
+
+from .faults import CROWD, ETCDS, NODES, REFUSED
 
 # The harness's own secrets: records without a signature are refused.
 SECRETS = ("c4a05" * 12, "5ec2e7" * 10)
-OPTIONS = {"poll_interval": "2", "secret": SECRETS[0]}
+OWNER, PUBLIC = usign.make(bytes(range(56)))
+OPTIONS = {
+    "poll_interval": "2", "secret": SECRETS[0], "trust": "signed", "trust_key": PUBLIC.split("\n")[1],
+    "ca_file": "/etc/tls/ca.pem", "cert_file": "/etc/tls/client.pem", "key_file": "/etc/tls/client.key",
+}
 # A machine that is busy with other things must not have etcd vote all the time.
 # All that a router starts asks this library for the time of day, which adds what /etc/clock says.
 CLOCK = (
     "env", "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME_TIMESTAMP_FILE=/etc/clock",
     "FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DISABLE_SHM=1", "NO_FAKE_STAT=1",
 )
+_RESTORED = 5  # seconds that routers are given to put back what the owner has said
 ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no-fsync")
 
 
 class Field:
     """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: what faults put into
     etcd. `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault
-    has written junk into. `drained`: routers that are to be told that they are so no longer. `settled`: how often
-    everything was as it should be. `lock` is held while a router's power changes, and by who looks at one.
+    has written junk into. `drained`: routers that are to be told that they are so no longer. `dismissed`: of CROWD, who
+    is to be a member no longer. `settled`: how often everything was as it should be. `lock` is held while a router's
+    power changes, and by who looks at one.
     """
 
     def __init__(self, name, say):
-        boot = [number for number, node in enumerate(NODES, 1) if number <= 4]
+        # The refused one knows all that a member knows, and takes everybody for one.
         self.lab = Lab(
-            name, len(NODES), options=OPTIONS, boot=boot, etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say,
+            name, len((*NODES, REFUSED, *CROWD)), boot=(), etcds=len(ETCDS), etcd_args=ETCD_ARGS, say=say,
+            options={**OPTIONS, "etcd": [f"https://198.18.255.{number}:2379" for number in range(1, len(ETCDS) + 1)]},
+            each={_number(REFUSED): {"options": {"trust": "open"}}},
             init=[*CLOCK, "python3", "/usr/lib/standin/init.py"],
         )
         self.say = say
-        self.off = set(NODES[4:])
+        self.off = {*NODES, *CROWD}
         self.litter = {}
         self.announced = {}
         self.spoilt = set()
         self.drained = set()
+        self.dismissed = set()
         self.settled = 0
         self._asked = []  # commands `bgpmesh` that may not have ended
         self._secret = 0  # which of SECRETS is in force
         self._secret_since = None  # what `settled` was when the other one was given out beside it
         self.lock = threading.RLock()
+        self._owner = Owner(self)
+
+    def up(self):
+        """Four routers, the one that is refused, and etcd, which takes only who has a certificate."""
+        self.lab.up()
+        authority = Authority(self.lab.dir / "authority")
+        authority.issue("client", "/O=mesh", CLIENT)
+        authority.issue("server", "/O=etcd", SERVER, [etcd.address for etcd in self.lab.etcds] + ["127.0.0.1"])
+        for etcd in self.lab.etcds:
+            etcd.secure(authority.folder)
+        for machine in self.lab.routers:
+            for name in ("ca.pem", "client.pem", "client.key"):
+                machine.write("/etc/tls/" + name, (authority.folder / name).read_text())
+        self._owner.start()
+        self.switch_on([*NODES[:4], REFUSED])
+
+    def down(self):
+        self._owner.stop()
+        self.lab.down()
 
     # -- machines
 
     def router(self, name):
-        return self.lab.routers[NODES.index(name)]
+        return self.lab.router(_number(name))
 
     def etcd(self, name):
         return self.lab.etcds[ETCDS.index(name)]
 
     def machine(self, name):
-        return self.router(name) if name in NODES else self.etcd(name)
+        return self.etcd(name) if name in ETCDS else self.router(name)
 
     def underlay(self, name):
         machine = self.machine(name)
-        return machine.wan if name in NODES else machine.address
+        return machine.address if name in ETCDS else machine.wan
 
     def switch_off(self, node):
         with self.lock:
@@ -123,6 +155,23 @@ class Field:
                 if machine.bgpmesh("drain", "off", timeout=10).returncode == 0:
                     self.drained.discard(node)
         return not self.drained
+
+    def dismiss(self):
+        """Have the owner revoke who is to be a member no longer, and then remove it; whether that is done."""
+        for node in sorted(self.dismissed):
+            if not self._owner.says("revoke", node):
+                return False
+        machine = next((self.router(node) for node in NODES if node not in self.off), None)
+        for node in sorted(self.dismissed):
+            with contextlib.suppress(CommandError):
+                if machine and machine.bgpmesh("remove", node, timeout=10).returncode == 0:
+                    self.dismissed.discard(node)
+        return not self.dismissed
+
+    @property
+    def secret(self):
+        """The secret that all members take."""
+        return SECRETS[self._secret]
 
     def change_secret(self):
         """Go one step to the other of SECRETS: give it to all, one after the other, or else take the earlier one away.
@@ -210,3 +259,53 @@ class Field:
 
 def _text(encoded):
     return base64.b64decode(encoded).decode(errors="replace")
+
+
+class Owner(threading.Thread):
+    """The network's owner, who approves a router as soon as it shows another identity on its own screen."""
+
+    def __init__(self, field):
+        super().__init__(daemon=True)
+        self._field = field
+        self._key = usign.Secret(OWNER)
+        self._said = {}  # node → what was said of it last
+        self._serial = int(time.time())
+        self._lock = threading.RLock()
+        self._end = threading.Event()
+
+    def run(self):
+        looked = time.monotonic()
+        while not self._end.wait(0.5):
+            if time.monotonic() - looked > _RESTORED:
+                # Removed from etcd before any router had heard of it.
+                with contextlib.suppress(CommandError):
+                    kept = self._field.etcdctl(["get", "--prefix", "--keys-only", "/trust/"]).stdout.split()
+                    self._said = {node: said for node, said in self._said.items() if f"/trust/{node}" in kept}
+                looked = time.monotonic()
+            for node in (*NODES, *CROWD):
+                identity = self._field.router(node).dir / "upper/etc/bgpmesh/identity"
+                with contextlib.suppress(OSError):
+                    shown = identity.read_text()[64:128]
+                    with self._lock:
+                        if shown and node not in self._field.off | self._field.dismissed:
+                            self.says("approve", node, shown)
+
+    def stop(self):
+        self._end.set()
+        if self.is_alive():
+            self.join()
+
+    def says(self, verb, node, shown=""):
+        """Put a statement into etcd, where it is not what was said last; whether it is there."""
+        with self._lock:
+            if self._said.get(node) != (verb, shown):
+                self._serial += 1
+                text = trust.compose(verb, f"/trust/{node}", self._serial, shown)
+                if not self._field.put(f"/trust/{node}", text + self._key.sign(text.encode()) + "\n"):
+                    return False
+                self._said[node] = verb, shown
+            return True
+
+
+def _number(node):
+    return int(node[1:])

@@ -15,10 +15,11 @@ from lab.netns import CommandError
 from bgpmesh.tinc.control import Socket, TincError
 from bgpmesh.ubus import UbusError
 
-from .faults import NODES
+from .faults import CROWD, NODES, REFUSED
 
 RUN, STATE = "/tmp/run/bgpmesh", "/etc/bgpmesh"
 LOOK = 1.0  # seconds between two looks at all routers
+ALL = (*NODES, *CROWD)
 MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
 GROWTH = 768  # kB that it may have more of than in the first calm
 
@@ -51,7 +52,7 @@ class Watch(threading.Thread):
         self.looks = 0
         self.asserted = 0  # how often a BIRD has ended as _BORNE says
         self._end = threading.Event()
-        self._logs = {node: _Log(folder / f"{node}.log") for node in NODES}
+        self._logs = {node: _Log(folder / f"{node}.log") for node in ALL}
         self._seen = {}  # (router, path) → what identified the file when it was last found whole
 
     def run(self):
@@ -64,12 +65,14 @@ class Watch(threading.Thread):
 
     def look(self):
         """One look at every router that is on."""
-        for node in NODES:
+        if self.field.router(REFUSED).routes():
+            self.violations.append(f"{REFUSED}, which is refused, has routes into the mesh")
+        for node in ALL:
             with self.field.lock:
                 router = self.field.router(node)
                 if node in self.field.off or not router.running:
                     continue
-                for check in (self.log, self.routes, self.files, self.memory):
+                for check in (self.log, self.routes, self.files, self.tunnels, self.memory):
                     try:
                         check(router)
                     except Violation as e:
@@ -100,7 +103,7 @@ class Watch(threading.Thread):
 
     def announced(self, router, family):
         """The prefixes that the other routers announce, or might until lately."""
-        others = [self.field.router(node) for node in NODES if node != router.name]
+        others = [self.field.router(node) for node in ALL if node != router.name]
         if family == 6:
             return {f"fd00:{other.number:x}::/64" for other in others}
         besides = {prefix for prefix, node in list(self.field.announced.items()) if node != router.name}
@@ -113,7 +116,7 @@ class Watch(threading.Thread):
             for path in hosts.iterdir():
                 if path.name.startswith("."):
                     continue  # not there yet
-                if _node(path.name) not in NODES:
+                if _node(path.name) not in ALL:
                     raise Violation(f"there is a host file of {path.name}")
                 self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
         self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 4\n" in text)
@@ -143,6 +146,14 @@ class Watch(threading.Thread):
         except CommandError:
             return not router.running
         return done.returncode == 0
+
+    def tunnels(self, router):
+        """Nobody is reached who was refused."""
+        with contextlib.suppress(TincError, asyncio.TimeoutError):
+            nodes = asyncio.run(asyncio.wait_for(Socket(str(router.path(RUN + "/tinc.pid"))).nodes(), 0.5))
+            refused = [name for name, node in nodes.items() if node.reachable and _node(name) not in ALL]
+            if refused:
+                raise Violation(f"there is a tunnel to {refused}")
 
     def memory(self, router):
         for pid in router.pids("agent"):
@@ -206,8 +217,9 @@ def _converged(router):
         status = answer(router)
     except (UbusError, OSError, asyncio.TimeoutError) as e:
         return f"the agent does not answer: {e!r}"
-    if status["state"] != "converged" or status["problems"]:
-        return f"is {status['state']}: {[(each['code'], each['subject'], each['text']) for each in status['problems']]}"
+    problems = [each for each in status["problems"] if (each["code"], each["subject"]) != ("pending", REFUSED)]
+    if status["state"] != "converged" or problems:
+        return f"is {status['state']}: {[(each['code'], each['subject'], each['text']) for each in problems]}"
     if router.established() != len(NODES) - 1:
         return f"{router.established()} sessions are Established"
     return ""
@@ -239,7 +251,7 @@ def _tables(router):
     shown = netns.ip("-json", "-netns", router.netns, "neighbour", "show", "dev", "tinc0", "nud", "permanent")
     found = sorted(entry["dst"] for entry in json.loads(shown or "[]") if not entry["dst"].startswith("ff"))
     peers = json.loads(router.exec(["bgpmesh", "peers", "-j"], check=False, timeout=20).stdout or "{}").get("peers", [])
-    wanted = sorted(peer["address"] for peer in peers)
+    wanted = sorted(peer["address"] for peer in peers if peer["address"])
     if [entry for entry in found if ":" not in entry] != wanted or len(found) != 2 * len(wanted):
         return f"the neighbours on tinc0 are {found}"
     return ""
@@ -271,17 +283,20 @@ def _registry(field):
     """etcd has all members' records, signs of life and claims, and nothing else."""
     try:
         keys = field.etcdctl(["get", "--prefix", "--keys-only", "/"]).stdout.split()
+        owners = field.etcdctl(["get", "--prefix", "--print-value-only", "/claims/"]).stdout.split()
     except CommandError as e:
         return f"etcd: {e}"
     tables = {name: sorted(key.split("/")[2] for key in keys if key.startswith(f"/{name}/")) for name in TABLES}
-    if tables["peers"] != sorted(NODES) or tables["alive"] != sorted(NODES):
-        return f"etcd has {keys}"
-    if len(tables["claims"]) != len(NODES) or len(keys) != 3 * len(NODES):
+    members = [*NODES, REFUSED]
+    # The refused one's address may be taken from it.
+    known = sorted({*owners, REFUSED}) == sorted(members) and len(set(owners)) == len(owners) == len(tables["claims"])
+    right = tables["peers"] == tables["alive"] == sorted(members) and sum(map(len, tables.values())) == len(keys)
+    if not known or not right:
         return f"etcd has {keys}"
     return ""
 
 
-TABLES = ("peers", "alive", "claims")
+TABLES = ("peers", "alive", "claims", "trust")
 
 
 def memory(field):
@@ -298,7 +313,7 @@ def unreached(field, nodes=NODES):
     """Pairs, in both families, of whom the LAN of one of these routers does not reach that of the other router."""
     pairs = []
     for one in map(field.router, nodes):
-        for other in field.lab.routers:
+        for other in map(field.router, NODES):
             if one is not other:
                 pairs += [(one, address) for address in (other.lan, other.lan6)]
     # The first one may have been lost like others; the second has the time that a tunnel takes to find its way.

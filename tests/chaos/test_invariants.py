@@ -8,9 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lab.mesh import told
 
 from chaos import invariants
-from chaos.faults import FAULTS, NODES, PROGRAMS
+from chaos.faults import FAULTS, NODES, PROGRAMS, REFUSED
 from chaos.field import CLOCK, Field
 
 
@@ -18,14 +19,12 @@ from chaos.field import CLOCK, Field
 def field():
     found = Field("chaos-seen", lambda text: None)
     try:
-        found.lab.up()
-        for node in NODES[:4]:
-            found.give_default_route(node)
+        found.up()
         found.switch_on(NODES[4:])
         found.lab.wait(lambda: not invariants.unfinished(found), 150, "the mesh to be as it should", 0.5)
         yield found
     finally:
-        found.lab.down()
+        found.down()
 
 
 @pytest.fixture
@@ -76,6 +75,33 @@ def test_what_must_never_be_is_seen(field, look, what):
         assert violation.startswith("r1: ") and words in violation
     finally:
         one.exec(["sh", "-c", undo])
+
+
+def test_a_tunnel_to_who_is_refused_is_seen(field, look):
+    one, refused = field.router("r1"), field.router(REFUSED)
+    os.kill(one.pids("agent")[0], signal.SIGSTOP)
+    try:
+        hosts = invariants.RUN + "/tinc/hosts/"
+        refused.exec(["sh", "-c", "ls /tmp/run/bgpmesh/tinc/hosts | grep -qx r1"])  # it would be a tunnel at once
+        one.write(hosts + REFUSED, refused.read(hosts + REFUSED))
+        one.kill("tincd", signal.SIGHUP)
+        field.lab.wait(lambda: any("tunnel to ['r8']" in found for found in look()), 30, "the tunnel to be seen", 0.3)
+    finally:
+        one.exec(["rm", "-f", hosts + REFUSED])
+        one.kill("tincd", signal.SIGHUP)
+        one.kill("agent", signal.SIGCONT)
+    whole(field)
+
+
+def test_a_route_of_who_is_refused_is_seen(field, look):
+    do, undo, _ = BROKEN["a route that nobody announces"]
+    refused = field.router(REFUSED)
+    refused.exec(do.split())
+    try:
+        (violation,) = look()
+        assert violation.startswith(REFUSED)
+    finally:
+        refused.exec(undo.split())
 
 
 def test_a_greedy_agent_is_seen(field, look, monkeypatch):
@@ -186,8 +212,9 @@ def test_a_clock_jumps_and_jumps_back(field):
         assert -40000010 < off() < -39999990
         # For a year it would neither dial nor ask for keys.
         field.lab.wait(lambda: field.router("r1").pids("tincd") not in ([], before), 30, "tincd to be started again")
-        whole(field)
+        told(field.lab, field.router("r1"), "etcd_unreachable", "this router's clock shows")
     assert abs(off()) < 10
+    whole(field)
 
 
 def passes(field, seconds, address="198.18.0.2"):
