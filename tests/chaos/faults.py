@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 
 from lab.mesh import stranger
@@ -384,10 +385,12 @@ def flash_full(field, router):
 def memory_full(field, router):
     """/tmp, with all that is in /var, has no room left."""
     machine = field.router(router)
+    field.crammed[router] = None
     machine.exec(["sh", "-c", "used=$(df -k /tmp | awk 'NR == 2 { print $3 }')"
                   " && mount -o remount,size=$((used + 4))k /tmp; cat /dev/zero > /tmp/filling 2> /dev/null; true"])
     yield
     machine.exec(["sh", "-c", "rm -f /tmp/filling; mount -o remount,size=50% /tmp"])
+    field.crammed[router] = time.monotonic()
 
 
 @fault(3, router("power", how=["without power", "at work"]), (1, 10))

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ RUN, STATE = "/tmp/run/bgpmesh", "/etc/bgpmesh"
 LOOK = 1.0  # seconds between two looks at all routers
 ALL = (*NODES, *CROWD)
 MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
+AGAIN = 10  # seconds that an agent has to write again what there was no room for
 GROWTH = 768  # kB that it may have more of than in the first calm
 
 # What no log may ever have in it.
@@ -118,6 +120,8 @@ class Watch(threading.Thread):
                     continue  # not there yet
                 if _node(path.name) not in ALL:
                     raise Violation(f"there is a host file of {path.name}")
+                if not path.stat().st_size and self.crammed(router):
+                    continue  # tincd's, which had no room to write down a key that it heard of
                 self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
         self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 4\n" in text)
         self.whole(router, router.path(RUN + "/bird.conf"), lambda text: self.parses(router))
@@ -126,6 +130,11 @@ class Watch(threading.Thread):
             self.whole(router, cache, _is_cache)
         elif _is_cache(cache.read_text(errors="replace")):
             self.field.spoilt.discard(router.name)  # written anew
+
+    def crammed(self, router):
+        """Whether there is no room in a router's memory, or was none until lately."""
+        since = self.field.crammed.get(router.name, 0)
+        return since is None or time.monotonic() - since < AGAIN
 
     def whole(self, router, path, check):
         info = path.stat()
