@@ -67,8 +67,8 @@ class Watch(threading.Thread):
 
     def look(self):
         """One look at every router that is on."""
-        if self.field.router(REFUSED).routes():
-            self.violations.append(f"{REFUSED}, which is refused, has routes into the mesh")
+        if self.field.router(REFUSED).established():
+            self.violations.append(f"{REFUSED}, which is refused, has a session with a member")
         for node in ALL:
             with self.field.lock:
                 router = self.field.router(node)

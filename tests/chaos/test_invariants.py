@@ -95,15 +95,10 @@ def test_a_tunnel_to_who_is_refused_is_seen(field, look):
     whole(field)
 
 
-def test_a_route_of_who_is_refused_is_seen(field, look):
-    do, undo, _ = BROKEN["a route that nobody announces"]
-    refused = field.router(REFUSED)
-    refused.exec(do.split())
-    try:
-        (violation,) = look()
-        assert violation.startswith(REFUSED)
-    finally:
-        refused.exec(undo.split())
+def test_a_session_of_who_is_refused_is_seen(look, monkeypatch):
+    monkeypatch.setattr(invariants, "REFUSED", "r2")  # which has six
+    (violation,) = look()
+    assert violation.startswith("r2, which is refused, has a session")
 
 
 def test_a_greedy_agent_is_seen(field, look, monkeypatch):
