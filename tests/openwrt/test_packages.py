@@ -96,7 +96,7 @@ def test_the_whole_agent_is_in_it_and_nothing_else(packages, name):
         compiled = {path[: -len("py")] + "mpy" for path in modules - sources - others}
     else:
         sources, compiled = modules, set()
-    extra = {"etc/config/bgpmesh", "lib/upgrade/keep.d/" + name}
+    extra = {"etc/config/bgpmesh", "lib/upgrade/bgpmesh.sh", "lib/upgrade/keep.d/" + name}
     assert {path for path, item in package.files.items() if item.isfile()} == sources | compiled | SCRIPTS | extra
     for path in sources:
         assert package.read(path) == (source / path[len("usr/lib/bgpmesh/") :]).read_bytes()

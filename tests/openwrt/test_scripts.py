@@ -27,7 +27,7 @@ def router(box, tmp_path):
     setup = """\
         mkdir -p /etc/config /etc/init.d /usr/lib /usr/sbin /tmp/services /sys
         cp -r /mnt/files/etc/. /etc/
-        cp -r /mnt/files/usr/lib/bgpmesh /usr/lib/
+        cp -r /mnt/files/usr/lib/bgpmesh /usr/lib/; cp -r /mnt/files/lib/upgrade /lib/
         cp -r /mnt/src/bgpmesh /usr/lib/bgpmesh/
         cp /mnt/stub/rc.common /etc/rc.common; cp /mnt/stub/uci /mnt/stub/ubus /usr/sbin/
         printf '#!/bin/sh\\necho "logger $*" >> /tmp/asked\\n' > /usr/sbin/logger
@@ -219,3 +219,28 @@ def test_removal_leaves_the_mesh_and_takes_back_what_the_first_boot_made(router)
     assert "bgpmesh leave" in options
     assert "bgpmesh" not in network and "bgpmesh" not in firewall.replace("config zone\n", "")
     assert "option name 'wan'" in firewall
+
+
+# sysupgrade
+
+
+@pytest.mark.parametrize(
+    ("what", "drains"),
+    [("CONF_BACKUP= CONF_BACKUP_LIST=0", True), ("CONF_BACKUP=/tmp/x CONF_BACKUP_LIST=0", False),
+     ("CONF_BACKUP= CONF_BACKUP_LIST=1", False)],
+)
+def test_before_a_sysupgrade_the_peers_are_told_and_not_before_a_backup(router, what, drains):
+    # As OpenWrt's script goes about it: its own list first, then what is in /lib/upgrade, then all of it.
+    lines = router(
+        f"""\
+        append() {{ eval "$1=\\"\\${{$1:+\\$$1 }}$2\\""; }}
+        conffiles() {{ echo "files $1"; }}
+        {what}
+        sysupgrade_init_conffiles=conffiles
+        for file in /lib/upgrade/*.sh; do . $file; done
+        for hook in $sysupgrade_init_conffiles; do $hook /tmp/list || exit 1; done
+        cat /tmp/asked
+        """
+    )
+    assert lines[0] == "files /tmp/list"
+    assert ("ubus bgpmesh drain" in [line.strip() for line in lines[1:]]) == drains
