@@ -1,6 +1,5 @@
-"""Restarts that nobody notices: of the agent, of BIRD, of each router in turn. And a router that takes its leave."""
+"""Restarts that nobody notices: of the agent, of BIRD. And a router that takes its leave."""
 
-import json
 import re
 import signal
 
@@ -126,27 +125,6 @@ def test_the_routes_of_a_bird_that_does_not_come_back_go_in_the_end(lab):
         told(lab, one, "bird_down")
     settled(lab)
     reaches(lab, one, two)
-
-
-def restart(lab, router):
-    """As `service bgpmesh restart` does it: drains, stops the agent, bird and tincd in turn, and starts the agent."""
-    assert router.ubus_call("bgpmesh", "drain")["untold"] == []
-    for service, instance, program in (
-        ("bgpmesh", "agent", "agent"), ("bgpmesh-bird", "bird", "bird"), ("bgpmesh-tinc", "tincd", "tincd"),
-    ):
-        router.ubus_call("service", "delete", {"name": service, "instance": instance})
-        lab.wait(lambda name=program: not router.pids(name), SOON, f"{program} to end")
-    router.ubus_call("service", "set", {"name": "bgpmesh", **router.service()})
-
-
-def test_a_restart_of_each_router_in_turn_costs_the_others_nothing(lab):
-    for router in lab.routers:
-        one, two = [other for other in lab.routers if other is not router]
-        with undisturbed(lab, but=[router]), pinging((one, two), (two, one)) as found:
-            restart(lab, router)
-            meshed(lab)
-        assert max(found.values()) <= STRAY, (router.name, found)
-        assert json.dumps(problems(router)) == "[]"
 
 
 def test_peers_that_cannot_be_told_are_named(lab):

@@ -2,6 +2,7 @@ import asyncio
 
 from bgpmesh import disk
 from bgpmesh.agent import Agent
+from bgpmesh.etcd import EtcdError
 
 
 class Bus:
@@ -135,3 +136,46 @@ def test_routers_that_power_has_returned_to_ask_the_registry_one_after_another()
         assert agent._stagger() == 0
     finally:
         disk.read_or_none = before
+
+
+def left(fault=None):
+    """What is done, in order, when the agent is told to leave; fault: of the registry."""
+    done = []
+    agent = Agent(Bus(), lambda text: None)
+    agent.mesh = Mesh()
+    agent.membership = Membership("all", done)
+
+    async def drain(on):
+        done.append("drain" if on else "no drain")
+
+    async def stop():
+        done.append("stop")
+
+    async def leave():
+        done.append("leave")
+        if fault:
+            raise fault
+
+    async def end():
+        done.append("end")
+
+    async def main():
+        agent.drain, agent.mesh.stop, agent._end = drain, stop, end
+        agent.membership.leave = leave
+        agent.membership.forget = lambda: done.append("forget")
+        try:
+            await agent.leave()
+        except EtcdError as error:
+            assert error is fault
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    return done
+
+
+def test_who_leaves_has_told_its_peers_before_anything_ends():
+    assert left() == ["drain", "leave", "stop", "forget", "end"]
+
+
+def test_who_cannot_leave_goes_on_as_before():
+    assert left(EtcdError("unreachable", "no")) == ["drain", "leave", "no drain"]
