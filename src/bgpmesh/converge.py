@@ -424,6 +424,7 @@ class Convergence:
         late = sorted([key for key in lacking if now - lacking[key] >= _LATE])
         if late:
             try:
+                await self.bird.rejoin(self._networks())
                 await self.bird.renew_routes()
                 if now - min([lacking[key] for key in late]) >= _PATIENCE and await self.bird.is_recovering():
                     await self._start_bird_anew()
@@ -438,6 +439,11 @@ class Convergence:
             for node, prefix in late
             if now - lacking[node, prefix] >= _PATIENCE and node in self.plan.peers
         ]
+
+    def _networks(self):
+        """Those of the overlay that this router is in."""
+        config = self.membership.config
+        return [config.network] + ([config.network6] if self.membership.me.ip6 else [])
 
     async def _start_bird_anew(self):
         """Has a BIRD ended that has never ended its recovery, as 3.1.7 may; the next one is not told of any."""

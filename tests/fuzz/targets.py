@@ -12,6 +12,7 @@ from fake_registry import Registry, Store
 from bgpmesh import config, disk, exporter, lan, latency, membership, netifd, plan, records, status, trust, uci, usign
 from bgpmesh.bird import control as bird
 from bgpmesh.bird import render as bird_render
+from bgpmesh.bird import rpki
 from bgpmesh.discovery import _servers
 from bgpmesh.etcd import registry, v3
 from bgpmesh.etcd.http import Connection, HttpError
@@ -148,7 +149,7 @@ def gateway(data):
     etcd = v3.Client(["http://192.0.2.1:2379"], "router", "password")
     etcd._token = ""
     etcd._connect = lambda: connection
-    view = registry.Registry(etcd, "", "alfa", 30)
+    view = registry.Registry(etcd, "", "alfa", 30, True)
     asked = (
         view.poll,
         view.keep_alive,
@@ -160,6 +161,67 @@ def gateway(data):
         view.poll,
         lambda: view.release("10.0.0.1"),
         view.keep_alive,
+        view.leave,
+    )
+    for ask in asked:
+        try:
+            done(ask())
+        except v3.EtcdError as error:
+            plain(str(error))
+        with_all_texts(view)
+
+
+class _Response:
+    """An answer as urllib3 has it. A first byte stands for a status that is not 200, or headers that are not etcd's."""
+
+    def __init__(self, answer):
+        status = {b"!": 400, b"?": 401, b"#": 503, b"-": 404, b"=": 412, b"+": 201}.get(answer[:1])
+        self.status = status or 200
+        self.headers = {"x-etcd-cluster-id": "77", "x-etcd-index": "12", "x-raft-term": "2"}
+        if answer[:1] == b"@":
+            self.headers = {"x-etcd-index": text_of(answer[1:9])}
+        self._data = answer[1:] if status else answer
+
+    def read(self, size):
+        """The next bytes."""
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+    def close(self):
+        """Nothing."""
+
+
+def directory(data):
+    """The answers of etcd's v2 API to all that a registry asks, by way of python-etcd."""
+    import urllib3
+
+    from bgpmesh.etcd import python_etcd, v2
+
+    answers = data.split(_SEPARATOR)[:40]
+
+    def urlopen(*arguments, **options):
+        if not answers:
+            raise urllib3.exceptions.ProtocolError("it is gone", ConnectionResetError(104, "reset"))
+        return _Response(answers.pop(0))
+
+    async def call(work, subject):
+        endpoint.subject = subject
+        return endpoint.ask(work)
+
+    endpoint = python_etcd.Endpoint("http://192.0.2.1:2379", "", "", None, _LIMIT)
+    endpoint.http = Thing(urlopen=urlopen, clear=int)
+    endpoint.deadline = float("inf")
+    view = v2.Registry(Thing(call=call), "", "alfa", 30, True)
+    asked = (
+        view.poll,
+        view.keep_alive,
+        view.poll,
+        lambda: view.claim("10.0.0.1"),
+        lambda: view.put_record("{}"),
+        lambda: view.steal("10.0.0.2", "bravo"),
+        lambda: view.restore_statement("bravo", "text", 3),
+        view.poll,
+        lambda: view.release("10.0.0.1"),
         view.leave,
     )
     for ask in asked:
@@ -364,8 +426,12 @@ def bird_reply(data):
     for name in sessions:
         age = status._age(sessions[name].since)
         assert age is None or age >= 0
-    counts = bird.parse_routes(reply)
-    assert all([counts[name] >= 0 for name in counts])
+    for parse in (bird.parse_routes, bird.parse_imported, bird.parse_sent):
+        counts = parse(reply)
+        assert all([counts[name] >= 0 for name in counts])
+    assert all([isinstance(text, str) for text in bird.parse_watched(reply)])
+    assert isinstance(rpki.parse_state(reply), str)
+    assert all([len(route) == 2 for route in rpki.parse_filtered(reply)])
 
 
 def tinc_reply(data):
@@ -430,6 +496,7 @@ async def _nothing(agent):
 TARGETS = {
     "http": http,
     "gateway": gateway,
+    "directory": directory,
     "watch": watch,
     "record": record,
     "members": members,

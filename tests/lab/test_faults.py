@@ -68,6 +68,16 @@ def test_a_killed_tincd_does_not_take_the_routers_routes_along(lab):
         settled(lab)
 
 
+def test_a_bird_that_has_lost_sight_of_the_overlay_looks_again(lab):
+    # As 3.1.7 may where an interface goes, and is back with another address.
+    one, two = lab.router(1), lab.router(2)
+    assert "overlay: disabled" in one.bird('disable "overlay"')
+    has_route(lab, one, two.network, gone=True)
+    has_route(lab, one, two.network)
+    settled(lab)
+    reaches(lab, one, two)
+
+
 def test_a_daemon_that_cannot_run_is_named_and_found_again_when_it_can(lab):
     one = lab.router(1)
     with undisturbed(lab, but=[one]):

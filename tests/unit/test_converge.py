@@ -65,6 +65,7 @@ class Daemon:
         self.name = None
         self.restarts = False
         self.renewed = 0
+        self.rejoined = None
         self.recovers = False
         self.nodes = {}
         self.sessions = {}
@@ -111,6 +112,9 @@ class Daemon:
 
     async def renew_routes(self):
         self.renewed += 1
+
+    async def rejoin(self, networks):
+        self.rejoined = [str(network) for network in networks]
 
     async def is_recovering(self):
         return self.recovers
@@ -303,9 +307,9 @@ def test_a_route_that_is_not_in_the_kernel_is_put_there_again_and_said_where_tha
     router.step(converge._PATIENCE + 1)
     before = router.bird.renewed
     router.step(converge._PATIENCE + 3)
-    assert (router.bird.renewed, router.codes()) == (before, [])
+    assert (router.bird.renewed, router.codes(), router.bird.rejoined) == (before, [], None)
     assert router.step(converge._PATIENCE + 1 + converge._LATE) == "converged"
-    assert (router.bird.renewed, router.codes()) == (before + 1, [])
+    assert (router.bird.renewed, router.codes(), router.bird.rejoined) == (before + 1, [], ["10.0.0.0/24"])
     assert router.step(2 * converge._PATIENCE + 2) == "degraded"
     problem = router.problems.all()[0][0]
     assert (problem.code, problem.subject) == ("route_missing", "r3 192.168.3.0/24")

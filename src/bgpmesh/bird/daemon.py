@@ -145,6 +145,17 @@ class Bird:
             if (await self._socket.ask(command + ' "kernel*"'))[-1][0] < 8000:
                 return
 
+    async def rejoin(self, networks):
+        """Has BIRD look at the overlay's interface again where it does not know these networks to be on it.
+
+        Those are what all next hops are reached through. 3.1.7 may lose one where an interface goes, and is back at
+        once with another address. Raises control.BirdError.
+        """
+        known = [text.split(None, 1)[0] for _, text in await self._socket.ask('show route protocol "overlay"') if text]
+        if [network for network in networks if str(network) not in known]:
+            for command in ("disable", "enable"):
+                await self._socket.ask(command + ' "overlay"')
+
     async def is_recovering(self):
         """Whether it waits for its peers' routes and gives the kernel none yet. Raises control.BirdError."""
         return await self._socket.is_recovering()
