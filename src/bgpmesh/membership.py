@@ -89,7 +89,7 @@ class Membership:
             self.trust.load()
         if earlier:
             cache.entries = earlier.in_force()
-            cache.serials = earlier.serials()
+            cache.serials = earlier._serials.known
             cache.address = earlier.me and earlier.me.ip
             cache.cluster = earlier.registry.cluster
             self.polls = earlier.polls
@@ -613,6 +613,7 @@ class Membership:
                 self.me.serial += _UNSEEN
         # Without a secret anybody may have put the highest one there is.
         self.me.serial = self.me.serial + 1 if self.me.serial < records.LARGEST else 1
+        self._serials.note(self.config.node, self.me.serial)  # whatever becomes of it
         await self.registry.put_record(records.encode(self.me, self.key(), secret, self._identity))
         self._sure = True
         return True

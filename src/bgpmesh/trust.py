@@ -156,8 +156,10 @@ class Trust:
         """Verifies the signatures of records that were looked at. The nodes whose own they are, or are not."""
         until = compat.monotonic() + _TIME
         done = []
-        # In turns: some that change again and again keep no other waiting.
-        for node in sorted(self._unverified, key=lambda node: (node <= self._last, node)):
+        # Our own first, from whose serial we go on. The others in turns: some that change again and again keep no
+        # other waiting.
+        ours = self._config.node
+        for node in sorted(self._unverified, key=lambda node: (node != ours, node <= self._last, node)):
             proof = self._unverified.pop(node)
             found = self._verified if identity.verify(proof) else self._forged
             found[node] = proof.digest

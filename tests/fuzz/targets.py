@@ -6,6 +6,13 @@ the agent would have met an exception that it is not prepared for, or kept more 
 
 import json
 
+try:
+    import urllib3
+
+    from bgpmesh.etcd import python_etcd, v2
+except ImportError:
+    urllib3 = None  # CPython's alone
+
 from example import ED25519, RSA, SECRET, Thing, options
 from fake_registry import Registry, Store
 
@@ -193,10 +200,6 @@ class _Response:
 
 def directory(data):
     """The answers of etcd's v2 API to all that a registry asks, by way of python-etcd."""
-    import urllib3
-
-    from bgpmesh.etcd import python_etcd, v2
-
     answers = data.split(_SEPARATOR)[:40]
 
     def urlopen(*arguments, **options):
@@ -496,7 +499,6 @@ async def _nothing(agent):
 TARGETS = {
     "http": http,
     "gateway": gateway,
-    "directory": directory,
     "watch": watch,
     "record": record,
     "members": members,
@@ -510,3 +512,5 @@ TARGETS = {
     "uci": uci_file,
     "request": request,
 }
+if urllib3:
+    TARGETS["directory"] = directory

@@ -702,3 +702,18 @@ def test_a_cache_that_cannot_be_written_is_a_problem_until_it_can():
     finally:
         cache.PATH = before
         disk.remove_folder(path)
+
+
+def test_other_options_right_after_a_record_was_written_forget_no_serial():
+    store = Store()
+    statements = ("option secret '%s'" % SECRET,)
+    alfa = Router(store, "alfa", *statements)
+    alfa.steps(3)
+    earlier = store.records["alfa"].text
+    alfa.membership.announce(prefixes("192.168.1.0/24"))
+    alfa.steps()
+    last = alfa.record().serial
+    again = Router(store, "alfa", *statements, earlier=alfa)
+    store.put("alfa", earlier)  # which etcd has not told alfa of
+    again.steps(2)
+    assert again.record().serial > last

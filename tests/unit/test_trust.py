@@ -3,7 +3,7 @@ from fake_http import run
 from fake_registry import Registry, Store
 from test_membership import Router, keys_of
 
-from bgpmesh import cache, compat, disk, records, trust, usign
+from bgpmesh import cache, clock, compat, disk, records, trust, usign
 from bgpmesh import identity as own
 from bgpmesh.etcd import EtcdError
 from bgpmesh.problems import Problems
@@ -433,6 +433,28 @@ def test_a_slow_router_verifies_records_in_turns_and_acts_on_none_before(_):
         trust._TIME = before
     assert seen[-1] == (["bravo", "carol"], True, False) and (["bravo"], None, True) in seen, seen
     assert [found for found in seen if found[2] == (found[1] is True)] == [], seen
+
+
+@kept
+def test_a_slow_router_goes_on_from_the_serial_of_its_own_record(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    for _ in range(3):
+        carol.membership.announce(prefixes("192.168.3.0/24") if not carol.membership.prefixes else [])
+        carol.steps()
+    last = carol.record().serial
+    before = trust._TIME, clock.is_wrong
+    trust._TIME, clock.is_wrong = -1, lambda: True
+    try:
+        later = Router(store, "carol", *SIGNED, number=3)
+        later.membership.announce(prefixes("192.168.33.0/24"))
+        later.steps()
+        assert later.membership.behind()
+        later.steps(4)
+    finally:
+        trust._TIME, clock.is_wrong = before
+    found = [records.decode("carol", text, later.membership.config).serial for text in later.registry.puts]
+    assert found and min(found) > last, (found, last)
 
 
 @kept
