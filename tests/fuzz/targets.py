@@ -512,5 +512,6 @@ TARGETS = {
     "uci": uci_file,
     "request": request,
 }
+CPYTHON = ["directory"]  # those of that runtime alone
 if urllib3:
     TARGETS["directory"] = directory

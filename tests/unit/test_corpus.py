@@ -9,11 +9,11 @@ import targets
 
 
 def test_every_target_has_a_corpus():
-    assert kept.names() == sorted(targets.TARGETS)
+    assert kept.names() == sorted(set(list(targets.TARGETS) + targets.CPYTHON))
 
 
 def test_the_corpus_is_read_or_refused():
-    for name in kept.names():
+    for name in targets.TARGETS:
         inputs = kept.load(name)
         assert inputs
         for data in inputs:
