@@ -90,6 +90,8 @@ class Agent:
             self.reload()
         for task in tasks + ([self._web[1]] if self._web else []):
             task.cancel()
+        if self.membership and not self._leaving:
+            self.membership.save(True)
         disk.remove(_METRICS)
 
     def reload(self):

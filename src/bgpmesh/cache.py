@@ -55,13 +55,13 @@ class Cache:
                 self.serials[found[0]] = found[1]
         self._written = total.digest()
 
-    def save(self, address, entries, serials=()):
-        """Writes them and the cluster, when they differ from what is there and the last write is long ago.
+    def save(self, address, entries, serials=(), at_once=False):
+        """Writes them and the cluster, when they differ from what is there and the last write is long ago, or at once.
 
         Returns False while something is still to be written. Raises OSError.
         """
         now = compat.monotonic()
-        if self._at is not None and now - self._at < self._interval:
+        if self._at is not None and now - self._at < self._interval and not at_once:
             return False
         head = address, self.cluster, self.approved_by
         digest = compat.digest(_lines(head, entries, serials))

@@ -257,14 +257,17 @@ class Membership:
         self.claims = {} if self._signed else self.registry.claims
         return changed
 
-    def save(self):
-        """Writes the cache where it has changed; a failure is a problem that stays until a write succeeds."""
+    def save(self, ending=False):
+        """Writes the cache where it has changed; a failure is a problem that stays until a write succeeds.
+
+        ending: whether it is the last time, so that it cannot wait.
+        """
         if not self._unsaved or not self.me or self.settling():
             return
         try:
             self._cache.cluster = self.registry.cluster or self._cache.cluster
             self._cache.approved_by = self.config.trust_key if self.trust else None
-            self._unsaved = not self._cache.save(self.me.ip, self.in_force(), self.serials())
+            self._unsaved = not self._cache.save(self.me.ip, self.in_force(), self.serials(), ending)
             self._problems.replace("cache", [])
         except OSError as error:
             text = "cannot keep the last known members in /etc/bgpmesh: %s; free some space" % compat.reason(error)

@@ -441,3 +441,23 @@ def test_of_two_routers_with_one_name_the_later_one_stays_out_until_it_has_anoth
         four.options["node"] = "r4"
         four.bgpmesh("leave")
         four.stop()
+
+
+# -- what another member's BIRD says
+
+
+def test_a_member_whose_bird_floods_the_others_is_cut_off_and_nobody_else_suffers(lab):
+    one, two, three = lab.routers[:3]
+    honest = two.read(RUN + "/bird.conf")
+    own = "protocol static own4 {\n\tipv4;\n"
+    flood = [f"\troute 100.{64 + n // 4096}.{n // 16 % 256}.{n % 16 * 16}/28 unreachable;\n" for n in range(16400)]
+    assert own in honest
+    two.write(RUN + "/flood.conf", honest.replace(own, own + "".join(flood)))
+    with undisturbed(lab, but=[two]):
+        assert two.bird('configure "/var/run/bgpmesh/flood.conf"')
+        for router in (one, three):
+            told(lab, router, "peer", "r2", "Route limit exceeded")
+            assert router.routes() == [f"192.168.{4 - router.number}.0/24"]
+        reaches(lab, one, three)
+        assert two.bird('configure "/var/run/bgpmesh/bird.conf"')
+        settled(lab)

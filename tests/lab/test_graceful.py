@@ -8,6 +8,7 @@ import pytest
 from lab.mesh import (
     RUN,
     SOON,
+    STATE,
     agent,
     clear,
     get,
@@ -96,6 +97,18 @@ def test_the_agent_restarts_without_anybody_noticing(lab):
         lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
         settled(lab)
     assert max(found.values()) <= STRAY, found
+
+
+def test_an_agent_that_is_told_to_end_keeps_what_it_has_just_heard(lab):
+    one, two, _ = lab.routers
+    for prefix in ("172.24.0.0/24", "172.24.1.0/24"):  # of two within a minute one was not written at once
+        two.set("prefix", prefix)
+        has_route(lab, one, prefix)
+    before = agent(one)
+    one.kill("agent", signal.SIGTERM)
+    lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
+    assert prefix in one.read(STATE + "/members")
+    two.set("prefix", None)
 
 
 def test_bird_is_killed_and_no_packet_is_lost(lab):

@@ -54,6 +54,10 @@ class Router:
     async def parse(self, path):
         self._take("parse", path)
 
+    async def ask(self, command):
+        self.order.append(command)
+        return [(0, "")]
+
     def _take(self, order, path):
         self.order.append(order)
         assert path == self.conf + ".new" and disk.read(path)
@@ -136,7 +140,7 @@ def test_a_bird_that_runs_on_something_else_gets_its_configuration_again(router)
     router.shown = {"_b": Session("Established", "", "")}
     router.look("b")
     assert router.bird.clean() and sorted(router.bird.sessions) == ["b"]
-    for shown in ({}, {"_c": Session("Idle", "", "")}, {"_b": None, "_c": None}):
+    for shown in ({}, {"_c": Session("Idle", "", "")}, {"_b": Session("Idle", "", ""), "_c": Session("Idle", "", "")}):
         router.shown = shown
         router.look("b")
         assert not router.bird.clean()
@@ -179,6 +183,24 @@ def test_what_was_seen_is_forgotten_when_it_cannot_be_asked(router):
     assert router.bird.running and router.bird.version == "3.1.7"
     router.bird.lost()
     assert (router.bird.running, router.bird.version, router.bird.sessions) == (False, None, {})
+
+
+@given(Router)
+def test_a_session_that_bird_has_ended_itself_is_tried_again_after_a_while(router):
+    ended = Session("Automatic", "", "(shutdown: Route limit exceeded)")
+    router.shown = {"_b": ended, "_c": Session("Idle", "", ""), "_d": Session("Established", "", "")}
+    for seconds, order in ((0, []), (daemon._PARDON - 1, []), (daemon._PARDON + 1, ['enable "_b"'])):
+        router.order = []
+        with Clock(seconds):
+            router.look("b", "c", "d")
+        assert router.order == order, seconds
+    router.order = []
+    with Clock(daemon._PARDON + 2):
+        router.look("b", "c", "d")
+    assert router.order == []
+    with Clock(2 * daemon._PARDON + 3):
+        router.look("b", "c", "d")
+    assert router.order == ['enable "_b"']
 
 
 @given(Router)

@@ -196,3 +196,14 @@ def test_a_failed_write_is_tried_again():
         disk.make_folder(flash.folder)
         assert found.save("10.0.0.1", ENTRIES) is True
         assert compat.exists(flash.path)
+
+
+def test_what_is_written_at_the_end_does_not_wait():
+    with Flash():
+        found = Cache()
+        assert found.save("10.0.0.1", ENTRIES) is True
+        assert found.save("10.0.0.2", ENTRIES) is False
+        assert found.save("10.0.0.2", ENTRIES, (), True) is True
+        again = Cache()
+        again.load()
+        assert again.address == "10.0.0.2"

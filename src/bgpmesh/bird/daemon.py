@@ -9,6 +9,8 @@ from . import control, render
 
 SERVICE = "bgpmesh-bird"
 _NEW = BIRD_CONF + ".new"
+_ENDED = "Automatic"  # what BIRD says of a session that it has ended itself, of a peer that sent too many routes
+_PARDON = 30  # seconds until that one is tried again
 
 
 class Bird:
@@ -29,6 +31,7 @@ class Bird:
         self._procd = procd
         self._socket = control.Socket(BIRD_SOCKET, self._node)
         self._names = {}  # of the last plan
+        self._ended_at = None  # since when there are sessions that BIRD has ended itself
 
     async def apply(self, plan):
         """Makes configuration and service what the plan says; touches only what differs.
@@ -99,6 +102,19 @@ class Bird:
             self.doubt()
         self.running = True
         self._lost_at = None
+        await self._pardon()
+
+    async def _pardon(self):
+        ended = [node for node in self.sessions if self.sessions[node].state == _ENDED]
+        now = compat.monotonic()
+        if not ended:
+            self._ended_at = None
+        elif self._ended_at is None:
+            self._ended_at = now
+        elif now - self._ended_at >= _PARDON:
+            self._ended_at = None
+            for node in ended:
+                await self._socket.ask('enable "%s"' % render.protocol_name(node))
 
     async def left(self):
         """The members that a BIRD of an earlier agent's has sessions with; none where it does not answer."""

@@ -134,7 +134,7 @@ _CHANNEL = """\
 		{keep}
 		export {export};
 		{hop}
-		receive limit {limit} action restart;
+		receive limit {limit} action disable;
 	}};"""
 
 _EXPORT = 'where proto = "own%d"'
