@@ -105,6 +105,7 @@ class Trust:
         self._report = report
         self._looked = {}  # node -> text that was verified last
         self._wrong = {}  # node -> what is wrong with it
+        self._unsaved = False  # whether flash had no room for what the owner said
         self._refused = set()  # texts that etcd did not let us put back
 
     def load(self):
@@ -148,7 +149,7 @@ class Trust:
         waiting = [node for node in entries if node in members and self._looked.get(node, "") != entries[node].text]
         self._heard = not waiting
         self._tell()
-        if changed and self.known:
+        if (changed or self._unsaved) and self.known:
             self._save()
         return changed
 
@@ -210,8 +211,10 @@ class Trust:
         try:
             disk.make_folder(STATE)
             disk.write(PATH, usign.line(self._public) + "\n" + "".join(rows), 0o600)
+            self._unsaved = False
             self._problems.replace("trust_file", [])
         except OSError as error:
+            self._unsaved = True
             text = "cannot keep the owner's statements in %s: %s; free some space" % (PATH, compat.reason(error))
             self._problems.replace("trust_file", [Problem("disk", "trust", text)])
 

@@ -181,11 +181,14 @@ def test_a_slow_router_verifies_a_little_after_each_poll(_):
 
 
 @kept
-def test_a_flash_that_cannot_be_written_is_a_problem_and_no_obstacle(_):
+def test_a_flash_that_cannot_be_written_is_a_problem_and_no_obstacle(path):
     trust.PATH = "/proc/nonexistent/trust"
     judge = Judge()
     assert judge.hears(bravo=said("revoke", "bravo", 1))
     assert judge.standing() == "revoked" and judge.faults() == ["disk"]
+    trust.PATH = path  # there is room again
+    judge.hears()
+    assert judge.faults() == [] and "revoke" in disk.read(path)
 
 
 @kept
