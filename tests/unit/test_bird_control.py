@@ -223,15 +223,15 @@ class Bird:
             self.talking -= 1
 
 
-def on(bird, steps):
-    """What steps(socket) returns, with that BIRD behind the socket; nothing is left open."""
+def on(bird, steps, patience=10):
+    """What steps(socket) returns, with that BIRD behind the socket; nothing is left open. patience: seconds."""
 
     async def main():
         async with Daemon(bird.path, bird.talk):
             return await steps(control.Socket(bird.path))
 
     before = descriptors()
-    limit, control.TIMEOUT = control.TIMEOUT, 1
+    limit, control.TIMEOUT = control.TIMEOUT, patience
     try:
         return run(main())
     finally:
@@ -299,8 +299,8 @@ def test_a_bird_that_is_silent():
         assert await failure(socket.version()) == text  # the lock is free again
         return text
 
-    assert "does not answer" in on(Bird({}), steps)
-    assert "does not answer" in on(Bird({"show status": [UP[:-1]]}), steps)
+    assert "does not answer" in on(Bird({}), steps, 1)
+    assert "does not answer" in on(Bird({"show status": [UP[:-1]]}), steps, 1)
 
 
 def test_a_bird_that_accepts_and_does_not_greet():
@@ -314,7 +314,7 @@ def test_a_bird_that_accepts_and_does_not_greet():
     async def steps(socket):
         return await failure(socket.version())
 
-    assert "does not answer" in on(bird, steps)
+    assert "does not answer" in on(bird, steps, 1)
 
 
 def test_a_bird_that_hangs_up():
@@ -369,7 +369,7 @@ def configured(bird, expected=("_r2", "_r3"), kind=None):
         coroutine = socket.configure(CONF, list(expected))
         return await failure(coroutine, kind) if kind else await coroutine
 
-    return on(bird, steps), bird.asked
+    return on(bird, steps, 1), bird.asked
 
 
 def willing(**changes):
