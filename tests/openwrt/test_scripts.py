@@ -65,6 +65,11 @@ def test_start_gives_procd_an_agent_that_it_never_gives_up(router):
     assert "changed firewall" in lines
 
 
+def test_start_keeps_the_secrets_in_the_options_to_root(router):
+    lines = router("chmod 644 /etc/config/bgpmesh; service bgpmesh start; stat -c %a /etc/config/bgpmesh")
+    assert lines[-1] == "600"
+
+
 def test_start_opens_the_port_from_wan_and_lets_bgp_and_bfd_in_from_the_mesh(router):
     zone = "\nconfig zone 'bgpmesh'\n\toption name 'bgpmesh'\n"
     options = OPTIONS + "\toption port '700'\n"
