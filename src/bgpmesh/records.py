@@ -51,6 +51,10 @@ class Proof:
         self.by = by
         self.digest = digest
 
+    def mark(self):
+        """What no other Proof has. With the signature: of one text there are forged ones besides the right one."""
+        return self.digest, self.by
+
 
 class Member:
     """A router of the mesh, as its record describes it.

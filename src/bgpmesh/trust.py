@@ -94,8 +94,8 @@ class Trust:
         self.known = False
         self.own = ""
         self.believes = False
-        self._verified = {}  # node -> digest of its record, or farewell, that is signed as it should be
-        self._forged = {}  # node -> digest of one that is not
+        self._verified = {}  # node -> mark of the Proof of its record, or farewell, that is signed as it should be
+        self._forged = {}  # node -> that of one that is not
         self._unverified = {}  # node -> Proof
         self._last = ""  # node whose record was verified last
         self._heard = False  # whether all that is said of members has been verified
@@ -163,7 +163,7 @@ class Trust:
         for node in sorted(self._unverified, key=lambda node: (node != ours, node <= self._last, node)):
             proof = self._unverified.pop(node)
             found = self._verified if identity.verify(proof) else self._forged
-            found[node] = proof.digest
+            found[node] = proof.mark()
             self._last = node
             done.append(node)
             if compat.monotonic() > until:
@@ -272,11 +272,12 @@ class Trust:
             if left and standing != "unapproved":
                 return  # it was no member
             raise Untrusted(standing, _REASONS[standing] + _remedy(node, id))
+        mark = proof.mark()
         if self.believes:
-            self._verified[node] = proof.digest
-        if self._verified.get(node) == proof.digest:
+            self._verified[node] = mark
+        if self._verified.get(node) == mark:
             return
-        if self._forged.get(node) == proof.digest:
+        if self._forged.get(node) == mark:
             raise Untrusted("forged", "its own router has not signed it: another has written it, who can write to etcd")
         self._unverified[node] = proof
         raise Untrusted("unverified", "its signature is still to be verified, which takes a slow router a second")

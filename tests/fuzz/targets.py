@@ -170,6 +170,11 @@ def gateway(data):
         view.keep_alive,
         view.leave,
     )
+    answered(view, asked)
+
+
+def answered(view, asked):
+    """Asks all that; fails where the view takes in what it should not, or is not prepared for an answer."""
     for ask in asked:
         try:
             done(ask())
@@ -227,12 +232,7 @@ def directory(data):
         lambda: view.release("10.0.0.1"),
         view.leave,
     )
-    for ask in asked:
-        try:
-            done(ask())
-        except v3.EtcdError as error:
-            plain(str(error))
-        with_all_texts(view)
+    answered(view, asked)
 
 
 def watch(data):
