@@ -115,7 +115,7 @@ class Run:
         under_way = []  # [(when it is over, Strike, its context)]
         try:
             for strike in strikes:
-                self.undo(under_way, began + strike.at)
+                self.undo(under_way, max(began + strike.at, time.monotonic()))
                 self.pause(began + strike.at)
                 self.say(f"  {strike}")
                 context = FAULTS[strike.fault].act(self.field, **strike.arguments)

@@ -29,6 +29,7 @@ CLOCK = (
     "env", "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME_TIMESTAMP_FILE=/etc/clock",
     "FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DISABLE_SHM=1", "NO_FAKE_STAT=1",
 )
+_UNABLE = 4  # seconds after which an etcd that did nothing is asked again: faults must not wait for each other
 _RESTORED = 5  # seconds that routers are given to put back what the owner has said
 ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no-fsync")
 
@@ -58,6 +59,7 @@ class Field:
         self.drained = set()
         self.dismissed = set()
         self.settled = 0
+        self._unable = 0.0  # until when no member of etcd is asked again
         self._asked = []  # commands `bgpmesh` that may not have ended
         self._secret = 0  # which of SECRETS is in force
         self._secret_since = None  # what `settled` was when the other one was given out beside it
@@ -207,7 +209,9 @@ class Field:
         return None
 
     def etcdctl(self, argv, **kw):
-        """etcdctl on the first member that does it. Raises CommandError."""
+        """etcdctl on the first member that does it. Raises CommandError, and for a while at once when none has."""
+        if time.monotonic() < self._unable:
+            raise CommandError("no member of etcd did what it was told a moment ago")
         failure = CommandError("no member of etcd is on")
         for etcd in self.lab.etcds:
             if etcd.running:
@@ -215,6 +219,7 @@ class Field:
                     return etcd.etcdctl(["--command-timeout=2s", "--dial-timeout=1s", *argv], timeout=15, **kw)
                 except CommandError as e:
                     failure = e
+        self._unable = time.monotonic() + _UNABLE
         raise failure
 
     def put(self, key, value):

@@ -39,8 +39,8 @@ def texts(registry):
     return {node: registry.members[node].text for node in registry.members}
 
 
-def filled(count=3):
-    store = Etcd()
+def filled(count=3, store=None):
+    store = store or Etcd()
     for number in range(count):
         store.put("/t/peers/n%d" % number, "record %d" % number)
         store.put("/t/alive/n%d" % number)
@@ -719,6 +719,40 @@ def test_a_record_that_is_too_long_to_be_fetched_keeps_nobody_else_out():
         return agrees(registry, store)
 
     assert on(store, steps, limit=40000)
+
+
+class Meanwhile(Etcd):
+    """An Etcd to which a key is put before its next answer but so many."""
+
+    answers = None
+
+    def respond(self, request):
+        if self.answers is not None:
+            self.answers -= 1
+        if self.answers == -1:
+            self.put("/t/peers/n17", "record 17 as of now")
+        return super().respond(request)
+
+
+def test_a_record_that_is_put_while_one_behind_it_is_stepped_over_is_none_that_is_too_long():
+    for answers in range(12):
+        for first in (True, False):
+            store = filled(40, Meanwhile())
+            store.delete("/t/peers/n17")
+
+            async def steps(registry, answers=answers, first=first, store=store):
+                if not first:
+                    await registry.poll()
+                store.put("/t/peers/n17x", "x" * 60000)
+                store.answers = answers
+                await registry.poll()
+                await registry.poll()
+                assert registry.members["n17x"].text is None
+                if store.answers < 0:
+                    assert registry.members["n17"].text == "record 17 as of now"
+                return True
+
+            assert on(store, steps, limit=40000)
 
 
 def flood(store, count):

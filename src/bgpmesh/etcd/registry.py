@@ -361,6 +361,11 @@ class Registry(View):
                 limit = 1
                 continue
             try:
+                if skip and not revision:
+                    # The first key may be one that was put since, and not too long at all: it is asked for again.
+                    revision = self._check(answer["header"])
+                    skip = False
+                    continue
                 revision = revision or self._check(answer["header"])
                 pending = pending[len(asked) :]
                 for place, (table, key) in enumerate(asked):
