@@ -1,12 +1,13 @@
 """Status → BGP mesh, and the card on the overview."""
 
 import re
+import threading
 
 import pytest
 from playwright.sync_api import expect
 
 from luci import told as mesh
-from luci.pages import DARK, PHONE, column, poll, shot
+from luci.pages import DARK, PHONE, WAIT, column, poll, shot
 from luci.server import ACCESS_DENIED, OBJECT_NOT_FOUND
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -92,8 +93,8 @@ def test_an_agent_that_stops_is_missed_and_what_was_known_stays(live, lab):
     expect(page.locator('td[data-title="Router"]').first).to_be_visible()
     router.ubus_call("service", "delete", {"name": "bgpmesh"})
     try:
-        # By the page's own polls.
-        expect(headline(page)).to_have_text("The agent is not running")
+        # By the page's own polls, of which one may have come upon its end.
+        expect(headline(page)).to_have_text("The agent is not running", timeout=2 * WAIT)
         expect(page.locator(".bm-row").first).to_contain_text("service bgpmesh start")
         expect(page.locator(".bm-old")).to_contain_text(re.compile(r"was so \d+ s ago"))
         expect(page.locator('td[data-title="Router"]').first).to_be_visible()
@@ -142,6 +143,17 @@ def test_what_keeps_it_from_answering_is_told_apart(told):
     told.server.answers = mesh.mesh(3)
     poll(page)
     expect(headline(page)).to_have_text("The mesh works")
+
+
+def test_a_call_that_nobody_answers_holds_up_no_other(told):
+    told.server.answers = mesh.mesh(3)
+    page = told.open()
+    ended = threading.Event()
+    told.server.answers[STATUS] = lambda args: ended.wait(60) and 4
+    expect(headline(page)).to_have_text("The agent does not answer", timeout=2 * WAIT)
+    told.server.answers[STATUS] = OBJECT_NOT_FOUND
+    expect(headline(page)).to_have_text("The agent is not running")
+    ended.set()
 
 
 def test_a_server_that_is_gone_is_no_mistake_of_the_page(told):

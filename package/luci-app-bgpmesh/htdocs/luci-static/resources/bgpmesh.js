@@ -4,6 +4,9 @@
 
 /* What the pages of the BGP mesh share: asking the agent, the words for states, a few formats, the style. */
 
+/* Nobody answers a call to an agent that ends just then, and ubus waits half a minute for it. */
+const PATIENCE = 10;               /* seconds */
+
 const methods = {};
 
 [ 'status', 'peers', 'routes', 'tunnels', 'sync' ].forEach(method => {
@@ -45,7 +48,10 @@ const css = [
 return baseclass.extend({
 	/* Resolves to { value } or { fault }: expired, denied, stopped, silent or lost; never rejects. */
 	ask(method) {
-		return methods[method]().then(value => ({ value }), error => ({ fault: faultOf(error) }));
+		return Promise.race([
+			methods[method]().then(value => ({ value }), error => ({ fault: faultOf(error) })),
+			new Promise(done => window.setTimeout(() => done({ fault: 'silent' }), PATIENCE * 1000))
+		]);
 	},
 
 	/* Why nothing can be shown now, and what to do: [ kind, title, text ]. */
