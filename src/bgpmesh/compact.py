@@ -15,7 +15,7 @@ _HEAD = ">IIQHHBBBB"
 _PEM = ("RSA PUBLIC KEY", "PUBLIC KEY")
 # What tinc's keys of 2048 bits have around the modulus (RFC 8017, RSAPublicKey), and their exponent, 65537.
 _DER = b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00", b"\x02\x03\x01\x00\x01"
-_COMMON = ("asn", "version", "secrets", "signed", "ao", "full_mesh_max", "reflector", "generation")
+_COMMON = ("asn", "version", "secrets", "signed", "ao", "full_mesh_max", "reflector", "poll_interval", "generation")
 _ID = ID_LENGTH // 2  # bytes
 _KINDS = 64  # of what members have in common that are remembered
 

@@ -316,7 +316,7 @@ OPTIONS = (
     ("ca_file", None, _path, "certificates that vouch for the etcd servers"),
     ("cert_file", None, _path, "client certificate for etcd"),
     ("key_file", None, _path, "the client certificate's key"),
-    ("poll_interval", "10", _number(1, 3600), "seconds between polls"),
+    ("poll_interval", str(records.POLL_INTERVAL), _number(1, records.MAX_POLL_INTERVAL), "seconds between polls"),
     ("node", None, parse_node, "this member's name; the host name when empty"),
     (
         "network",

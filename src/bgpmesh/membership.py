@@ -478,6 +478,7 @@ class Membership:
         self.me.ao = self.ao and bool(config.secret)
         self.me.full_mesh_max = config.full_mesh_max
         self.me.reflector = config.reflector
+        self.me.poll_interval = config.poll_interval
         self.me.generation = self._keys.generation
         coming = self._keys.next
         if coming:

@@ -18,6 +18,8 @@ MAX_PREFIXES = 256
 SHORTEST = {4: 8, 6: 16}  # of a prefix: two of length 1 are a default route by another name. Host routes are routes.
 MAX_SECRETS = 4
 MAX_GENERATION = 9999
+POLL_INTERVAL = 10  # seconds, of who says nothing of it
+MAX_POLL_INTERVAL = 3600
 LARGEST = (1 << 53) - 1  # the whole numbers that all JSON writers keep exact (RFC 8259, section 6)
 _SIGNATURE = ',"sig":"hmac-sha256:'
 _BY = ',"by":"ed25519:'
@@ -69,6 +71,7 @@ class Member:
     ao: whether its BGP sessions can have TCP-AO; of this router None where its BIRD does not know the option.
     full_mesh_max: up to how many members all of them have sessions with each other, None where it knows no other
     way; reflector: "auto", "yes" or "no" (reflectors.py).
+    poll_interval: seconds after which it has seen what the registry has, without a watch too.
     generation: how often its keys were rotated; next: the Next keys while they are being rotated, else None.
     id, by: as of a Proof, None where it has no identity. proof: of who was decoded, the Proof, or None.
     """
@@ -91,6 +94,7 @@ class Member:
         self.ao = False
         self.full_mesh_max = None
         self.reflector = "auto"
+        self.poll_interval = POLL_INTERVAL
         self.generation = 0
         self.next = None
         self.id = None
@@ -203,6 +207,8 @@ def encode(member, key=None, secret=None, identity=None):
         text += ',"full_mesh_max":%d' % member.full_mesh_max
     if member.reflector != "auto":
         text += ',"reflector":"%s"' % member.reflector
+    if member.poll_interval != POLL_INTERVAL:
+        text += ',"poll_interval":%d' % member.poll_interval
     if len(member.secrets) > 1:
         text += ',"secrets":' + json.dumps(member.secrets)
     return _signed(text + "}", key, secret, identity or member)
@@ -282,6 +288,7 @@ def decode(node, text, config, key=None, created=0):
     member.full_mesh_max = _number(fields, "full_mesh_max", 0) or None
     wish = fields.get("reflector")
     member.reflector = wish if wish in ("yes", "no") else "auto"
+    member.poll_interval = min(_number(fields, "poll_interval", POLL_INTERVAL), MAX_POLL_INTERVAL)
     member.generation = _generation(fields)
     member.next = _next(fields, member)
     member.proof = proof

@@ -30,6 +30,7 @@ def members(draw):
     one.secrets = draw(st.lists(st.sampled_from(["0123456789abcdef", "fedcba9876543210"]), max_size=2))
     one.signed = draw(st.none() | st.just("correct horse battery"))
     one.ao = draw(st.booleans())
+    one.poll_interval = draw(st.integers(1, records.MAX_POLL_INTERVAL))
     one.generation = draw(st.integers(0, records.MAX_GENERATION))
     if draw(st.booleans()):
         digit = draw(st.sampled_from("0af"))

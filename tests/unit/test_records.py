@@ -316,6 +316,16 @@ def test_who_knows_of_reflectors_says_so_and_what_it_wishes():
         refused("'full_mesh_max' is not a whole number", full_mesh_max=odd)
 
 
+def test_who_polls_at_another_interval_than_most_says_so():
+    one = member("bravo", 2)
+    assert "poll_interval" not in records.encode(one) and decoded(record()).poll_interval == 10
+    for one.poll_interval in (1, 300, 3600):
+        assert decoded(records.encode(one)).poll_interval == one.poll_interval
+    assert decoded(record(poll_interval=1 << 50)).poll_interval == 3600
+    for odd in ("10", -1, 1.5, [16]):
+        refused("'poll_interval' is not a whole number", poll_interval=odd)
+
+
 def test_prefixes_that_are_none():
     refused("has host bits set", prefixes=["192.168.2.1/24"])
     refused("192.168.2.0/24 would be right", prefixes=["192.168.2.1/24"])

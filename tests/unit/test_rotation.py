@@ -46,7 +46,7 @@ class Router:
         self.seats = {"bravo": None}
         self.reached = ["bravo"]
         self.store = Store()
-        self.bravo = Joined(self.store, "bravo", number=9)
+        self.bravo = Joined(self.store, "bravo", "option poll_interval '1'", number=9)
         self.bravo.steps(2)
         self.start()
 
@@ -130,6 +130,21 @@ def test_the_next_keys_are_published_beside_the_old_and_take_their_place_after_a
     router.look()
     assert router.rotation.text == "" and len(router.files()) == 4 and "rsa_key.1.priv" in router.files()
     assert not router.problems.all()
+
+
+@given_router
+def test_who_polls_seldom_is_given_the_time(router):
+    slow = Joined(router.store, "carol", "option poll_interval '300'", number=8)
+    slow.steps(2)
+    router.begin()
+    router.look()
+    router.look()
+    router.look(890)
+    assert router.record().next and router.rotation.text == "the others take up the next keys"
+    router.store.alive.discard("carol")  # it will see them when it is back
+    router.look()
+    router.look()
+    assert router.record().generation == 1
 
 
 @given_router

@@ -14,7 +14,7 @@ from . import keys, render
 
 _DAY = 86400
 _EARLIEST = 1767225600  # 2026-01-01: no keys are older than this, whatever their file says
-_POLLS = 3  # of ours that the members are given to see the coming keys
+_POLLS = 3  # of its own that each member is given to see the coming keys
 _GRACE = 5  # seconds more, to take them up
 
 
@@ -110,7 +110,8 @@ class Rotation:
         now = compat.monotonic()
         if self._published_at is None:
             self._published_at = now
-        left = self._published_at + _POLLS * config.poll_interval + _GRACE - now
+        others = [membership.others[node].poll_interval for node in membership.online if node in membership.others]
+        left = self._published_at + _POLLS * max([config.poll_interval] + others) + _GRACE - now
         if left > 0 or membership.registry.failures:
             self._say("the others take up the next keys")
             return []
