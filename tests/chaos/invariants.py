@@ -34,6 +34,12 @@ _FAULTS = re.compile(
 # again, and its peers keep its routes: that nothing comes of it is what the other invariants see to.
 _BORNE = "Assertion 'irh->stale_set == irh->stale_valid + 1' failed at proto/bgp/attrs.c"
 _HOST_FILE = re.compile(r"(Ed25519PublicKey = [A-Za-z0-9+/]{43}\n|-----END RSA PUBLIC KEY-----\n)")
+# What a router has on flash, besides the cache, and what tells whether it is whole.
+_KEPT = {
+    STATE + "/identity": lambda text: re.fullmatch("[0-9a-f]{128}\n", text),
+    # The owner's key, and a statement with its signature in two lines for each node.
+    STATE + "/trust": lambda text: text.endswith("\n") and len(text.splitlines()) % 2,
+}
 
 
 class Violation(Exception):
@@ -127,6 +133,9 @@ class Watch(threading.Thread):
                 if not path.stat().st_size and self.crammed(router):
                     continue  # tincd's, which had no room to write down a key that it heard of
                 self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
+        for path, check in _KEPT.items():
+            with contextlib.suppress(FileNotFoundError):  # flash has been emptied
+                self.whole(router, router.path(path), check)
         self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 4\n" in text)
         self.whole(router, router.path(RUN + "/bird.conf"), lambda text: self.parses(router))
         cache = router.path(STATE + "/members")

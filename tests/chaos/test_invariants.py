@@ -58,6 +58,12 @@ BROKEN = {
     "half a bird.conf": (
         "cd /tmp/run/bgpmesh; cp bird.conf /tmp/conf; sed '$d' /tmp/conf > bird.conf",
         "mv /tmp/conf /tmp/run/bgpmesh/bird.conf", "bird.conf is not whole"),
+    "half an identity": (
+        "cd /etc/bgpmesh; mv identity /tmp/kept; head -c 100 /tmp/kept > identity",
+        "mv /tmp/kept /etc/bgpmesh/identity", "identity is not whole"),
+    "half of what the owner says": (
+        "cd /etc/bgpmesh; mv trust /tmp/kept; sed '$d' /tmp/kept > trust", "mv /tmp/kept /etc/bgpmesh/trust",
+        "trust is not whole"),
     "a traceback": (
         "echo 'bgpmesh[7]: Traceback (most recent call last):' >> /tmp/log/messages", ": > /tmp/log/messages",
         "Traceback"),
