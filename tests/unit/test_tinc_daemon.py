@@ -72,7 +72,8 @@ class Router:
 
     def start(self):
         """A new agent on the same router."""
-        self.tincd = daemon.Tincd(self.procd, self.version, lambda text: None)
+        self.reports = []
+        self.tincd = daemon.Tincd(self.procd, self.version, self.reports.append)
         self.tincd._control = self
 
     async def nodes(self, _):
@@ -285,6 +286,33 @@ def test_a_tincd_that_remembers_a_members_earlier_key_is_started_again(router):
     router.start()
     assert started(router, tinc_conf="a", hosts_b=key("B"), hosts_c=key("E"))
     assert not started(router, tinc_conf="a", hosts_b=key("B"), hosts_bc=key("F"), hosts_c=key("E"))
+
+
+@given(Router)
+def test_a_member_that_has_ever_other_keys_does_not_keep_tincd_from_its_work(router):
+    def clean():
+        return router.on_disk(lambda: router.tincd.clean(planned({})))
+
+    router.apply(tinc_conf="a", hosts_alfa=key("A"), hosts_b=key("B"), hosts_c=key("C"))
+    times = 0
+    for now in range(0, 1000, 2):
+        with Clock(now):
+            letter = "BD"[now // 2 % 2]
+            times += started(router, tinc_conf="a", hosts_alfa=key("A"), hosts_b=key(letter), hosts_c=key("C"))
+            # It comes to the same where nothing else is new.
+            assert now < 10 or clean() or now % 100 < 20
+    assert times == 3 + 9
+    assert len([text for text in router.reports if text.startswith("b: ever other keys")]) <= 12
+    with Clock(1000):
+        # Who has other keys just once does not wait for it, nor does this router itself.
+        assert started(router, tinc_conf="a", hosts_alfa=key("A"), hosts_b=key("E"), hosts_c=key("F"))
+        assert started(router, tinc_conf="a", hosts_alfa=key("G"), hosts_b=key("H"), hosts_c=key("F"))
+    with Clock(1002):
+        assert not started(router, tinc_conf="a", hosts_alfa=key("G"), hosts_b=key("I"), hosts_c=key("F"))
+        assert clean()
+    with Clock(1300):
+        assert not clean() and started(router, tinc_conf="a", hosts_alfa=key("G"), hosts_b=key("I"), hosts_c=key("F"))
+        assert clean()
 
 
 @given(Router)

@@ -17,6 +17,8 @@ _ANEW = "tincd has to start again"  # in _STALE where it would not read them
 _GONE = TINC + ".gone"  # keys that were in host files, and that tincd remembers
 _LEAD = TINC + ".lead"  # the furthest that the clock was ahead, of clock.lead(), since tincd was started
 _HUNG = 30  # seconds for which tincd may be running and not answer
+_BURST = 3  # times that tincd is started again for other keys of one node, and then
+_APART = 100  # seconds for each: a member that has ever others must not keep everybody's tincd from its work
 _SET_BACK = 20  # seconds by which the clock may go back without consequences
 _AFTER = "BGPMESH_AFTER"  # in tincd's environment: the pid of the one that it was started to replace
 
@@ -40,6 +42,9 @@ class Tincd:
         self._in_place = None  # the files that were compared with the folder last
         self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
+        self._rekeyed = set()  # names of nodes of which tincd remembers other keys than there are
+        self._waits = False  # whether it has to go by them for a while
+        self._patience = {}  # name -> when all its _APART will have passed, by compat.monotonic()
         self._procd = procd
         self._report = report
         self._dial = Retry(0.25, 4 if version == "1.0" else 2)
@@ -65,7 +70,12 @@ class Tincd:
         wanted = dict(plan.services[SERVICE]["tincd"])
         wanted["env"] = dict(wanted["env"])
         earlier = before.get("env", {}).get(_AFTER)
-        why = "the keys it goes by are in no file" if anew else self._ails()
+        why = self._ails()
+        if anew and self._may_forget():
+            why = "the keys it goes by are in no file"
+        elif anew and not self._waits:
+            names = ", ".join(sorted(self._rekeyed))
+            self._report("%s: ever other keys; tincd goes on without the newest for a while" % names)
         if why and before.get("running"):
             earlier = str(before.get("pid"))
             self._report("tincd is started again: " + why)
@@ -80,13 +90,16 @@ class Tincd:
             disk.remove(_GONE)
             disk.remove(_LEAD)
             self._lead = None
+            self._forget(plan.tinc_name)
+            anew = False
         self.restarts = bool(before.get("running")) and not same
         if stale and before.get("running") and same:
             await self._control.reload()
             self._dial.succeeded()
             self._hang_up.succeeded()
-        if stale:
+        if not anew and (stale or self._waits):
             disk.remove(_STALE)
+        self._waits = anew
         self.name = plan.tinc_name
 
     async def verify(self, plan, online):
@@ -189,12 +202,26 @@ class Tincd:
                 pass  # it is for the agent's next start
         return lead < self._lead - _SET_BACK
 
+    def _may_forget(self):
+        """Whether tincd may be started again now for the keys that it remembers."""
+        soon = compat.monotonic() + (_BURST - 1) * _APART
+        return not self._rekeyed or any([self._patience.get(name, soon) <= soon for name in self._rekeyed])
+
+    def _forget(self, own):
+        """Notes that tincd remembers nothing any more. own: its own name, for whose keys it never waits."""
+        now = compat.monotonic()
+        self._patience = {name: self._patience[name] for name in self._patience if self._patience[name] > now}
+        for name in self._rekeyed:
+            if name != own:
+                self._patience[name] = self._patience.get(name, now) + _APART
+        self._rekeyed.clear()
+
     def clean(self, plan):
         """Whether there is nothing to be done but for another plan.
 
         There may be a file of a stranger: tincd itself adds one for a node whose key it hears of.
         """
-        if self._ails():
+        if self._ails() or self._rekeyed and self._may_forget():
             return False
         strangers = [name for name in self._strangers if name not in plan.names]
         return not any([compat.exists(_HOSTS + "/" + name) for name in strangers])
@@ -225,10 +252,11 @@ class Tincd:
         known: the files that are there, None where all are to be looked at.
         """
         mark = disk.read(_STALE)
+        stale = mark is not None and not self._waits
         there = sorted(os.listdir(_HOSTS)) if known is None else (name[6:] for name in known if name[:6] == "hosts/")
         for name in there:
             if "hosts/" + name not in files:
-                mark = mark or ""
+                stale, mark = True, mark or ""
                 disk.write(_STALE, mark, 0o600)
                 memory.note(_GONE, name, self._key(name, disk.read_or_none(_HOSTS + "/" + name), own))
                 disk.remove(_HOSTS + "/" + name)
@@ -237,12 +265,13 @@ class Tincd:
             path = TINC + "/" + name
             before = disk.read_or_none(path)
             if before != text:
-                mark = mark or ""
+                stale, mark = True, mark or ""
                 if name.startswith("hosts/") and self._is_remembered(name[6:], before, text, own):
                     mark = _ANEW
+                    self._rekeyed.add(name[6:])
                 disk.write(_STALE, mark, 0o600)
                 disk.write(path, text, mode, old=True)
-        return mark is not None, mark == _ANEW
+        return stale, mark == _ANEW
 
     def _key(self, name, text, own):
         return memory.key(text, self.version, name == own)
