@@ -63,7 +63,7 @@ class Held:
         if self._grace:
             until = compat.monotonic() + self._grace
             for node in nodes:
-                if node in self.holdings:
+                if node in self.holdings and self.holdings[node].until:
                     self.holdings[node].until = until
 
     def release(self, node):
@@ -71,7 +71,7 @@ class Held:
         self.holdings.pop(node, None)
 
     def expire(self):
-        """Lets go of those whose time is over; their names."""
+        """Lets go of those whose time is over, or set to 0; their names."""
         now = compat.monotonic()
         over = [node for node in self.holdings if self.holdings[node].until <= now]
         for node in over:
@@ -96,6 +96,12 @@ class Serials:
     def note(self, node, serial):
         """A good record with this serial was seen."""
         self.known[node] = max(serial, self.get(node))
+        if node in self._gone:
+            self._gone.remove(node)
+
+    def forget(self, node):
+        """What was seen was another router's of this name."""
+        self.known.pop(node, None)
         if node in self._gone:
             self._gone.remove(node)
 

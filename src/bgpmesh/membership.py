@@ -9,6 +9,8 @@ from .tally import Tally
 
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
 _UNSEEN = 16  # records that an agent may have signed and nothing has kept
+_WAITING = 64  # routers that are kept which the owner has not approved
+_UNAPPROVED = ("pending", "revoked", "unapproved")
 _NAMED = 32  # members with something wrong that get a problem each; more of them share one
 
 
@@ -53,6 +55,8 @@ class Membership:
         self._bridged = False  # whether sessions may begin anew with another secret
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
+        self._news = False  # whether the members have changed since a step said so
+        self._unapproved = set()  # nodes of records that are kept though the owner has not approved them
         self._cache = Cache()
         self._identity = None
         self.trust = None  # a Trust where the members are those that the network's owner has approved
@@ -179,16 +183,17 @@ class Membership:
         """
         if self.config.trust_key and not self._identity:
             self._find_identity()
-        changed = await self._poll()
-        if self.trust and await self._hear_owner():
-            changed = True
+        # A step that fails halfway tells with the next one what it has seen.
+        self._news = await self._poll() or self._news
+        if self.trust:
+            await self._hear_owner()
         wiped = self.registry.generation != self._generation and self._is_wiped()
         if self.registry.generation != self._generation:
             self._generation = self.registry.generation
-            changed = True
-        if changed or not self.known or self._held.holdings:
+            self._news = True
+        if self._news or not self.known or self._held.holdings:
             self.known = True
-            changed = self._take_in(wiped) or changed
+            self._news = self._take_in(wiped) or self._news
         if self._is_taken():
             text = (
                 "another router is in the mesh as '%s'; set another name: uci set bgpmesh.main.node=…"
@@ -196,21 +201,29 @@ class Membership:
             )
             self._problems.replace("name", [Problem("name_taken", self.config.node, text)])
             self.me = None
-            return changed
+            return self._told()
         self._problems.replace("name", [])
         await self.registry.keep_alive()
-        changed = self._tell_both() or changed
-        changed = await self._keep_address() or changed
-        changed = await self._keep_record() or changed
+        self._news = self._tell_both() or self._news
+        self._news = await self._keep_address() or self._news
+        self._news = await self._keep_record() or self._news
         await self._release_others()
-        self._unsaved = self._unsaved or changed
-        return changed
+        return self._told()
+
+    def _told(self):
+        news, self._news = self._news, False
+        self._unsaved = self._unsaved or news
+        return news
 
     async def _hear_owner(self):
-        """Takes in what the network's owner says of whom, and who has signed what. True where that is a change."""
+        """Takes in what the network's owner says of whom, and who has signed what."""
         known = self.trust.known
         nodes = await self.trust.learn(self.registry)
-        if nodes and self.registry.passed_over:
+        for node in self.trust.renewed:
+            self._serials.forget(node)  # these were of another identity
+        self.trust.renewed.clear()
+        entries = [self.registry.members[node] for node in nodes if node in self.registry.members]
+        if nodes and (self.registry.passed_over or any([entry.text is None for entry in entries])):
             self.registry.reread()
         self._judge_anew(nodes)
         verified = await self.trust.verify()
@@ -218,10 +231,10 @@ class Membership:
         for node in nodes:
             holding = self._held.holdings.get(node)
             if holding and not self.trust.approves(holding.member):
-                self._held.release(node)
+                holding.until = 0
         self._problems.replace("approval", self.trust.own_problems())
+        self._news = self._news or bool(nodes or verified) or known != self.trust.known
         await self.trust.restore(self.registry)
-        return bool(nodes or verified) or known != self.trust.known
 
     def _judge_anew(self, nodes):
         for node in nodes:
@@ -338,6 +351,7 @@ class Membership:
                 changed = True
         for node in sorted(self._decoded):
             if node not in entries:
+                self._unapproved.discard(node)
                 self._follow(node, self._decoded.pop(node), wiped)
                 changed = True
         held = self._held.holdings
@@ -389,11 +403,20 @@ class Membership:
         """Whether a record that is just being read counts; of one that does not, no more than the reason is kept."""
         entry.verdict = self._decode_one(node, entry)
         problem = entry.verdict[2]
-        if problem and problem.code == "bad_record":
+        code = problem.code if problem else ""
+        if code == "bad_record":
             entry.forget()
-        # Who knows the secret is no stranger, whether approved or not; and nobody is in an approved one's place.
-        known = problem and (bool(self.config.secret) or problem.code in ("unverified", "forged"))
-        return not problem or problem.code != "bad_record" and known
+        if code not in _UNAPPROVED:
+            self._unapproved.discard(node)
+            # Whatever was put into its place, a member is no stranger.
+            return code != "bad_record" or bool(self._in_force(node))
+        entry.shed()
+        if not self.config.secret:
+            return False
+        # Who knows the secret is no stranger, but not any number of them.
+        if len(self._unapproved) < _WAITING:
+            self._unapproved.add(node)
+        return node in self._unapproved
 
     def _decode_one(self, node, entry):
         """An Entry's verdict: its Member and its Problem are None where the member has left."""
@@ -404,9 +427,11 @@ class Membership:
             proof = member.proof
             member = compact.pack(member, self._folder)
             entry.slim(member)
-            if self.trust:
-                self.trust.check(node, proof)
-            self._check_serial(node, member.serial)
+            if self.trust and self.trust.believes:
+                self._serials.note(node, member.serial)
+            # A serial that nobody has answered for would keep its owner out for good.
+            if not self.trust or self.trust.check(node, proof):
+                self._check_serial(node, member.serial)
             before = self._in_force(node)
             if self._signed and before:
                 # Who deletes a record and puts it back must not make its member a junior.
@@ -414,9 +439,8 @@ class Membership:
             return entry, member, None, self
         except records.Left as left:
             try:
-                if self.trust:
-                    self.trust.check(node, left.proof, True)
-                self._check_serial(node, left.serial)
+                if not self.trust or self.trust.check(node, left.proof, True):
+                    self._check_serial(node, left.serial)
                 return entry, None, None, self
             except records.RecordError as error:
                 fault = error

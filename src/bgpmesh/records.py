@@ -169,6 +169,11 @@ class Entry:
         """Lets go of the text: it is none that counts, and may be long."""
         self._text = None
 
+    def shed(self):
+        """The same where it is not slim."""
+        if isinstance(self._text, str):
+            self._text = None
+
 
 def is_name(text):
     """Whether a text is a node name: one to 63 letters, digits and underscores (tinc's own rule)."""

@@ -22,7 +22,7 @@ from .records import RecordError, is_name, plain
 PATH = STATE + "/trust"
 MAX_LENGTH = 1024  # of a statement
 _STRANGERS = 8  # nodes without a record whose statements are verified in one poll: a signature takes milliseconds
-_TIME = 2  # seconds that are spent on verifying after one poll, at most; a slow router takes one for a signature
+_TIME = 2  # seconds after one poll in which signatures are begun to be verified; a slow router takes one for each
 _NAMED = 8  # statements that are wrong and get a problem each
 _SHORT = 16  # digits of an identity that a person compares
 _DIGITS = "0123456789"
@@ -85,7 +85,8 @@ class Trust:
 
     statements: node -> the Statement that holds. seen: node -> (standing, id) of the records looked at.
     known: whether what is said of the members was ever heard. own: this router's id, "" where it has none.
-    believes: whether records are taken for verified that are looked at.
+    believes: whether records are taken for verified that are looked at. renewed: nodes of which the owner has approved
+    another identity than before.
     """
 
     def __init__(self, config, problems, report):
@@ -94,11 +95,17 @@ class Trust:
         self.known = False
         self.own = ""
         self.believes = False
+        self.renewed = set()
         self._verified = {}  # node -> mark of the Proof of its record, or farewell, that is signed as it should be
         self._forged = {}  # node -> that of one that is not
         self._unverified = {}  # node -> Proof
-        self._last = ""  # node whose record was verified last
+        self._last = ["", ""]  # nodes of which a statement, and a record, was verified last
+        self._until = 0  # when _TIME is over, by compat.monotonic()
+        self._own_first = [False, False]  # whether our own was verified before all others the last time
         self._heard = False  # whether all that is said of members has been verified
+        self._gained = False  # whether something of what was verified last was right
+        # Until it is known who is a member: nodes of which what was there at first is still to be verified.
+        self._first = [None, None]
         self._config = config
         self._public = usign.parse_public(config.trust_key)
         self._problems = problems
@@ -113,7 +120,6 @@ class Trust:
         lines = (disk.read_or_none(PATH) or "").split("\n")
         if lines[0] != usign.line(self._public):
             return
-        self.known = True
         for at in range(1, len(lines) - 1):
             words = lines[at].split(" ")
             node = words[2].rpartition("/")[2] if len(words) > 3 else ""
@@ -121,31 +127,47 @@ class Trust:
                 self.statements[node] = parse("%s\n%s\n" % (lines[at], lines[at + 1]), place(self._config, node))
             except ValueError:
                 pass  # a signature, of another prefix, or damaged
+        # What is damaged may be what lets us in: then nothing is ended before etcd has been asked.
+        self.known = 2 * len(self.statements) == len(lines) - 2 or self._config.node in self.statements
 
     async def learn(self, registry):
         """Takes over what etcd has, after a poll. The nodes of which the owner says something else now."""
         entries, members = registry.statements, registry.members
         left = _STRANGERS
-        until = compat.monotonic() + _TIME
+        self._until = compat.monotonic() + _TIME
+        self._gained = False
         changed = []
         for known in (self._looked, self._wrong):
             _keep(known, entries)
         for known in (self.seen, self._verified, self._unverified, self._forged):
             _keep(known, members)
-        for node in sorted(entries, key=lambda node: (node not in members, node)):
+        ours, last = self._ours_first(0), self._last[0]
+        first = self._begin(0, [node for node in entries if node in members])
+        # In turns, and our own before the others, but not each time: what changes again and again, and is wrong each
+        # time, keeps nothing else waiting.
+        for node in sorted(
+            entries, key=lambda node: (node != ours, node not in members, node in self._wrong, node <= last, node)
+        ):
             text = entries[node].text
             if self._looked.get(node, "") == text:
+                first.discard(node)
                 continue
-            if node not in members:
+            if node not in members and node != self._config.node:
                 left -= 1
             if left < 0:
                 break
             self._looked[node] = text
+            first.discard(node)
             if self._look(node, text):
                 changed.append(node)
-            if compat.monotonic() > until:
+            if node == ours:
+                self._own_first[0] = True
+            else:
+                self._last[0] = node
+            if compat.monotonic() > self._until:
                 break  # the rest after the next poll
             await asyncio.sleep(0)  # a program that waits for an answer of the agent gets it
+        first.intersection_update([node for node in entries if node in members])
         waiting = [node for node in entries if node in members and self._looked.get(node, "") != entries[node].text]
         self._heard = not waiting
         self._tell()
@@ -155,28 +177,45 @@ class Trust:
 
     async def verify(self):
         """Verifies the signatures of records that were looked at. The nodes whose own they are, or are not."""
-        until = compat.monotonic() + _TIME
         done = []
-        # Our own first, from whose serial we go on. The others in turns: some that change again and again keep no
-        # other waiting.
-        ours = self._config.node
-        for node in sorted(self._unverified, key=lambda node: (node != ours, node <= self._last, node)):
+        first = self._begin(1, self._unverified) if not self._first[0] else None
+        # From the serial of our own record we go on.
+        ours, last = self._ours_first(1), self._last[1]
+        for node in sorted(self._unverified, key=lambda node: (node != ours, node <= last, node)):
             proof = self._unverified.pop(node)
-            found = self._verified if identity.verify(proof) else self._forged
+            good = identity.verify(proof)
+            found = self._verified if good else self._forged
             found[node] = proof.mark()
-            self._last = node
+            self._gained = self._gained or good
+            if node == ours:
+                self._own_first[1] = True
+            else:
+                self._last[1] = node
             done.append(node)
-            if compat.monotonic() > until:
+            if compat.monotonic() > self._until:
                 break
             await asyncio.sleep(0)
-        if not self.known and not self.behind():
-            self.known = True
-            self._save()
+        if first is not None:
+            first.intersection_update([node for node in self._unverified if node not in done])
+            if not self.known and not first:
+                self.known = True
+                self._save()
         return done
 
+    def _ours_first(self, which):
+        """Our own name where what is ours is to be verified before all others, else None."""
+        before, self._own_first[which] = self._own_first[which], False
+        return None if before else self._config.node
+
+    def _begin(self, which, nodes):
+        """The set in `_first`; of these nodes, where it was not begun yet."""
+        if self._first[which] is None:
+            self._first[which] = set(nodes)
+        return self._first[which]
+
     def behind(self):
-        """Whether there is more to verify than there was time for."""
-        return not self._heard or bool(self._unverified)
+        """Whether there is more to verify than there was time for, and not all of it is wrong."""
+        return self._gained and (not self._heard or bool(self._unverified))
 
     def _look(self, node, text):
         """Verifies a statement. Whether it is the one that holds from now on."""
@@ -187,12 +226,22 @@ class Trust:
         try:
             if not is_name(node):
                 raise ValueError("it is about no node")
-            found = read(text, place(self._config, node), self._public)
+            key = place(self._config, node)
+            if known and known.serial > parse(text, key).serial:
+                return False
+            found = read(text, key, self._public)
         except ValueError as error:
             self._wrong[node] = str(error)
             return False
-        if known and known.serial >= found.serial:
+        self._gained = True
+        if known and known.serial == found.serial:
+            if known.text.split("\n")[0] == text.split("\n")[0]:
+                # Flash has damaged the signature.
+                self.statements[node] = found
+                self._unsaved = True
             return False
+        if known and found.approved not in ("", known.approved):
+            self.renewed.add(node)
         self.statements[node] = found
         self._report("the network's owner says: " + text.split("\n")[0])
         return True
@@ -227,7 +276,8 @@ class Trust:
             ours = self.statements[node].text
             entry = registry.statements.get(node)
             theirs = entry.text if entry else None
-            if theirs == ours or entry and node not in self._looked or ours in self._refused:
+            # What was not looked at yet may be what holds from now on.
+            if theirs == ours or entry and self._looked.get(node, "") != theirs or ours in self._refused:
                 continue
             try:
                 await registry.restore_statement(node, ours, entry.modified if entry else 0)
@@ -261,22 +311,24 @@ class Trust:
         """Raises Untrusted where a record is not that of a node which has a part in the mesh, or not its own.
 
         proof: its records.Proof, or None; left: whether it is a farewell. What has this router's own name is refused
-        only where it is an impostor's: another's record would end an agent that is there by right.
+        only where it is an impostor's: another's record would end an agent that is there by right. False where it is
+        borne though nobody knows who has signed it.
         """
         id = proof.id if proof else ""
         standing = self.standing(node, id)
         self.seen[node] = standing, id
         if node == self._config.node and not self.admits():
-            return
-        if standing != "approved":
+            if standing != "approved" and not (id and id == self.own):
+                return False
+        elif standing != "approved":
             if left and standing != "unapproved":
-                return  # it was no member
+                return False  # it was no member
             raise Untrusted(standing, _REASONS[standing] + _remedy(node, id))
         mark = proof.mark()
         if self.believes:
             self._verified[node] = mark
         if self._verified.get(node) == mark:
-            return
+            return True
         if self._forged.get(node) == mark:
             raise Untrusted("forged", "its own router has not signed it: another has written it, who can write to etcd")
         self._unverified[node] = proof

@@ -56,6 +56,9 @@ class Registry:
 
     cluster = "77"
 
+    def reread(self):
+        self._read = {}
+
     def recall(self, entries, cluster):
         pass
 

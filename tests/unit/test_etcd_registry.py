@@ -808,6 +808,26 @@ def test_any_number_of_strangers_keeps_nobody_out_and_takes_little_memory():
         assert on(store, steps)
 
 
+def test_what_is_a_members_is_found_when_its_record_counts_again():
+    store = filled(4)
+
+    async def steps(registry):
+        registry.judge = lambda name, entry: entry.text.startswith("record")
+        flood(store, 150)
+        store.put("/t/peers/m", "junk")
+        await registry.poll()
+        store.put("/t/alive/m")
+        store.put("/t/claims/10.0.0.77", "m")
+        for _ in range(2):
+            await registry.poll()
+        store.put("/t/peers/m", "record m")
+        for _ in range(2):
+            await registry.poll()
+        return "m" in registry.members and "m" in registry.alive and registry.claims.get("10.0.0.77") == "m"
+
+    assert on(store, steps)
+
+
 def test_values_that_are_too_long_to_be_fetched_keep_nobody_out():
     store = filled(20)
 

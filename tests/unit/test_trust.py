@@ -472,19 +472,16 @@ def test_members_whose_records_change_all_the_time_keep_no_other_waiting(_):
     judge = Judge()
     names = ("bravo", "carol", "zulu")
     judge.hears(**{node: said("approve", node, 1, shown(2)) for node in names})
-    before, trust._TIME = trust._TIME, -1
+    judge.trust._until = 0  # one signature takes longer than there is time for
     found = []
-    try:
-        for turn in range(3):
-            for node in names[: 3 if not turn else 2]:
-                digest = compat.digest(["%s %d" % (node, turn)])
-                try:
-                    judge.trust.check(node, records.Proof(shown(2), identity(2).sign(digest), digest))
-                except trust.Untrusted as error:
-                    assert error.code == "unverified"
-            found += run(judge.trust.verify())
-    finally:
-        trust._TIME = before
+    for turn in range(3):
+        for node in names[: 3 if not turn else 2]:
+            digest = compat.digest(["%s %d" % (node, turn)])
+            try:
+                judge.trust.check(node, records.Proof(shown(2), identity(2).sign(digest), digest))
+            except trust.Untrusted as error:
+                assert error.code == "unverified"
+        found += run(judge.trust.verify())
     assert sorted(found) == ["bravo", "carol", "zulu"]
 
 
@@ -581,6 +578,235 @@ def test_an_identity_is_made_once_and_damage_is_named():
     finally:
         disk.remove_folder(own.STATE)
         own.PATH, own.STATE = before
+
+
+def hurried(test):
+    """Has a test run with time for one signature after each poll."""
+
+    def run_test(path):
+        before, trust._TIME = trust._TIME, -1
+        try:
+            test(path)
+        finally:
+            trust._TIME = before
+
+    return run_test
+
+
+def junk(node, turn):
+    """A statement of the right form that nobody has signed."""
+    text = trust.compose("revoke", "/trust/" + node, 1000 + turn)
+    return text + usign.line(OWNER.public[:10] + bytes([turn]) + bytes(63)) + "\n"
+
+
+@kept
+@hurried
+def test_what_was_not_looked_at_yet_is_not_put_back_to_what_was_there_before(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    alfa.steps(9)
+    assert alfa.others == ["bravo", "carol"]
+    for node in ("bravo", "carol"):
+        store.state(node, said("revoke", node, 2))
+    alfa.steps(4)
+    assert alfa.others == []
+    assert [" revoke " in store.statements[node].text for node in ("bravo", "carol")] == [True, True]
+
+
+@kept
+@hurried
+def test_statements_that_are_wrong_again_and_again_keep_nothing_else_waiting(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol", statements=("option secret '%s'" % SECRET,))
+    alfa.steps(9)
+    store.state("carol", said("revoke", "carol", 2))
+
+    def polls(router, count, first):
+        for turn in range(first, first + count):
+            for node in ("alfa", "bravo"):
+                store.state(node, junk(node, turn))
+            router.steps()
+
+    polls(alfa, 4, 0)
+    assert alfa.others == ["bravo"]
+    polls(alfa, 1, 4)
+    assert not alfa.membership.behind(), "that would be in vain"
+    # Nor does one that starts with nothing wait for ever.
+    disk.remove(trust.PATH)
+    store.state("alfa", said("approve", "alfa", 2, shown(1)))
+    new = Router(store, "alfa", *SIGNED, "option secret '%s'" % SECRET, number=1)
+    new.steps()
+    polls(new, 8, 100)
+    assert new.membership.admitted() is True
+
+
+@kept
+def test_a_serial_that_nobody_has_answered_for_keeps_its_owner_from_nothing(_):
+    for secret, statements in ((None, ()), (SECRET, ("option secret '%s'" % SECRET,))):
+        store = Store()
+        alfa, bravo, carol = mesh(store, "alfa", "bravo", statements=statements)
+        store.put("carol", records.farewell(records.LARGEST, "/peers/carol", secret))
+        alfa.steps()
+        carol.steps(3)
+        # What has its keys and its id is not its own for that.
+        store.put("carol", forged("carol", 3, 9, secret, serial=records.LARGEST - 1))
+        carol.steps(3)
+        assert carol.record().serial < records.LARGEST - 1
+        puts = len(carol.registry.puts)
+        carol.steps(3)
+        assert len(carol.registry.puts) == puts
+        store.state("carol", said("approve", "carol", 1, shown(3)))
+        for _ in range(3):
+            for router in (alfa, carol):
+                router.steps()
+        assert alfa.others == ["bravo", "carol"] and texts(alfa) == {}
+        carol.membership.announce(prefixes("192.168.3.0/24"))
+        carol.steps()
+        alfa.steps(2)
+        assert alfa.membership.others["carol"].prefixes == prefixes("192.168.3.0/24")
+        disk.remove(trust.PATH)
+
+
+@kept
+def test_farewells_of_nobody_push_out_no_serial_of_who_has_left(_):
+    store = Store()
+    statements = ("option secret '%s'" % SECRET,)
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol", statements=statements)
+    before = store.records["bravo"].text
+    run(bravo.membership.leave())
+    alfa.steps()
+    for number in range(300):
+        store.put("n%d" % number, records.farewell(1, "/peers/n%d" % number, SECRET))
+    alfa.steps(2)
+    store.put("bravo", before)
+    alfa.steps(2)
+    assert alfa.others == ["carol"] and "a replay" in texts(alfa)["bad_record", "bravo"]
+
+
+@kept
+def test_another_router_of_a_name_owes_nothing_to_the_serials_of_the_one_before(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    last = member("bravo", 2, serial=records.LARGEST)
+    store.put("bravo", records.encode(last, "/peers/bravo", None, identity(2)))
+    alfa.steps(2)
+    assert alfa.membership.others["bravo"].serial == records.LARGEST
+    store.state("bravo", said("revoke", "bravo", 2))
+    alfa.steps(2)
+    new = Router(store, "bravo", *SIGNED, number=4)
+    new.steps(3)
+    store.state("bravo", said("approve", "bravo", 3, shown(4)))
+    for _ in range(3):
+        for router in (new, alfa):
+            router.steps()
+    assert alfa.others == ["bravo", "carol"] and texts(alfa) == {}
+
+
+@kept
+def test_a_step_that_fails_halfway_tells_what_it_saw_with_the_next(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    restore, alfa.registry.restore_statement = alfa.registry.restore_statement, None
+    store.state("carol", said("revoke", "carol", 2))
+    del store.statements["bravo"]
+    store.revision += 1
+
+    async def fail(*_):
+        raise EtcdError("timeout", "no answer")
+
+    alfa.registry.restore_statement = fail
+    try:
+        alfa.steps()
+        raise AssertionError("restored")
+    except EtcdError:
+        alfa.registry.restore_statement = restore
+    assert alfa.steps() is True and alfa.others == ["bravo"]
+    alfa.steps()
+    assert alfa.steps() is False
+
+
+@kept
+def test_who_is_revoked_while_its_record_is_gone_is_no_member_either(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    del store.records["carol"]
+    store.revision += 1
+    alfa.steps(2)
+    assert alfa.others == ["bravo", "carol"]
+    store.state("carol", said("revoke", "carol", 2))
+    restore = alfa.registry.restore_statement
+    del store.statements["bravo"]
+
+    async def fail(*_):
+        raise EtcdError("timeout", "no answer")
+
+    alfa.registry.restore_statement = fail
+    try:
+        alfa.steps()
+        raise AssertionError("restored")
+    except EtcdError:
+        alfa.registry.restore_statement = restore
+    alfa.membership.vouch(["carol"])  # its session is still there
+    assert alfa.steps() is True and alfa.others == ["bravo"] and texts(alfa) == {}
+
+
+@kept
+def test_serials_outlast_the_owners_statements(path):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    earlier = store.records["bravo"].text
+    bravo.membership.announce(prefixes("192.168.20.0/24"))
+    bravo.steps()
+    alfa.steps(2)
+    before, cache.PATH = cache.PATH, path + "-members"
+    try:
+        alfa.membership._cache.address = None
+        alfa.membership.save()
+    finally:
+        cache.PATH = before
+    store.put("bravo", earlier)
+    disk.remove(trust.PATH)
+    again = Router(store, "alfa", *SIGNED, number=1, cached=path + "-members")
+    again.steps(3)
+    assert again.others == ["carol"] and "a replay" in texts(again)["bad_record", "bravo"]
+
+
+@kept
+def test_where_what_the_owner_said_is_damaged_nothing_is_ended_for_that(path):
+    store = Store()
+    mesh(store, "alfa", "bravo", "carol")
+    text = disk.read(path)
+    for damaged in (text.replace("approve /trust/alfa", "approbe /trust/alfa"), text[:-20]):
+        disk.write(path, damaged, 0o600)
+        alfa = Router(store, "alfa", *SIGNED, number=1)
+        assert alfa.membership.admitted() in (None, True)
+        alfa.steps(2)
+        assert alfa.membership.admitted() is True and disk.read(path) == text
+
+
+@kept
+def test_any_number_of_routers_that_wait_for_approval_takes_little_room(_):
+    store = Store()
+    statements = ("option secret '%s'" % SECRET,)
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", statements=statements)
+    judge = alfa.membership._judge
+    kept = 0
+    for number in range(200):
+        node = "n%d" % number
+        record = records.encode(member(node, 50), None)[:-1] + ',"more":"%s"}' % ("x" * 9000)
+        entry = records.Entry(records._signed(record, "/peers/" + node, SECRET, identity(5)), number, number)
+        kept += judge(node, entry)
+        assert entry.text is None
+    assert kept == 64 - 1, "carol waits, too"
+    # A member is no stranger, whatever is put into its place.
+    assert judge("bravo", records.Entry("junk", 1, 1)) and not judge("zulu", records.Entry("junk", 1, 1))
+    text = store.records["carol"].text
+    padded = records.encode(member("carol", 3), None)[:-1] + ',"more":"%s"}' % ("x" * 9000)
+    store.put("carol", records._signed(padded, "/peers/carol", SECRET, identity(3)))
+    alfa.steps(2)
+    store.state("carol", said("approve", "carol", 1, shown(3)))
+    alfa.steps(3)
+    assert alfa.others == ["bravo", "carol"] and text
 
 
 @kept

@@ -167,9 +167,10 @@ class View:
                 return self._spare[_PEERS] == 1
             self._bad.add(name)
         else:
+            fresh = old is None or name in self._bad
             self._bad.discard(name)
-            self._recount = self._recount or old is None and any(self._spare)
-            self._doubt = self._doubt or old is None and self._spare[TRUST] > 0
+            self._recount = self._recount or fresh and any(self._spare)
+            self._doubt = self._doubt or fresh and self._spare[TRUST] > 0
         self.members[name] = entry
         return old is None or (old.text, old.created) != (text, entry.created)
 
