@@ -30,6 +30,15 @@ def parse(text):
     return 4, _parse4(text)
 
 
+def is_name(host):
+    """Whether a host is no address."""
+    try:
+        parse(host)
+    except ValueError:
+        return True
+    return False
+
+
 def text(family, number):
     """The canonical text of an address; for IPv6 that of RFC 5952, without the optional dotted notation."""
     if family == 4:

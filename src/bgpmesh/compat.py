@@ -308,6 +308,11 @@ if ffi:
         """The address family of a socket address."""
         return struct.unpack_from("H", address)[0]
 
+    def address_text(address):
+        """The IPv4 or IPv6 address in a socket address, as text."""
+        family = address_family(address)
+        return socket.inet_ntop(family, address[8:24] if family == socket.AF_INET6 else address[4:8])
+
     def _sigset(numbers):
         word = 0
         for number in numbers:
@@ -508,6 +513,10 @@ else:
     def address_family(address):
         """The address family of a socket address."""
         return socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+
+    def address_text(address):
+        """The IPv4 or IPv6 address in a socket address, as text."""
+        return address[0].partition("%")[0]
 
     class Signals:
         """Takes signals out of the default handling and hands them out one by one."""

@@ -4,12 +4,14 @@ import asyncio
 
 from . import compat, fib
 from . import plan as planning
+from .address import is_name
 from .bird.control import BirdError
 from .bird.daemon import Bird
 from .events import Events
 from .lately import Lately
 from .latency import Latency
 from .model import Problem
+from .names import Names
 from .neighbours import Neighbours
 from .problems import Retry
 from .tally import Tally
@@ -67,6 +69,7 @@ class Convergence:
         self._unheard = set()  # those without a session here whose routes the kernel does not have
         self._looked_for = None  # whose routes were looked for last
         self._lately = Lately(_MOVE), Lately(_MOVE)  # those that this router has sessions with; the reflectors
+        self._names = Names()
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
@@ -241,6 +244,7 @@ class Convergence:
             self.drained,
             [lately.names() for lately in self._lately],
             dict(self.latency.patience),
+            dict(self._names.known),
         )
         before = self.plan
         if before and before.tinc == plan.tinc:
@@ -357,6 +361,7 @@ class Convergence:
         heard = self._heard()
         self.membership.vouch(heard)
         self._look_at_underlay()
+        self._look_at_names()
         self._stale = self._stale or (self._present(), self._substitutes()) != self._candidates
         try:
             self.tincd.warm_up(self.plan)
@@ -484,6 +489,14 @@ class Convergence:
             if self.plan:
                 await self._join_interface()
 
+    def _look_at_names(self):
+        hosts = {}
+        for node in self.plan.dialled:
+            endpoint = self.plan.seats[node].member.endpoint if node in self.plan.seats else None
+            if endpoint and is_name(endpoint[0]):
+                hosts[endpoint[0]] = hosts.get(endpoint[0], True) and not self.tincd.reaches(node)
+        self._stale = self._names.look(hosts, [host for host in hosts if hosts[host]]) or self._stale
+
     def _look_at_underlay(self):
         for node, seen in self.tincd.nodes.items():
             if seen.direct and seen.address and self._underlay.get(node) != seen.address:
@@ -494,6 +507,9 @@ class Convergence:
         """What a member that is online lacks: a text, or None when its tunnel is up, and its session or its routes."""
         session = self.bird.sessions.get(node)
         if not self.tincd.reaches(node):
+            endpoint = self.membership.others[node].endpoint if node in self.membership.others else None
+            if endpoint and is_name(endpoint[0]) and not self._names.known.get(endpoint[0]) and node in self.plan.dialled:
+                return "no tunnel: no address is found for its endpoint's name, %s" % endpoint[0]
             return "no tunnel: is its tinc port open, and are its endpoint and its clock right?"
         if node not in self.plan.peers:
             if not any([self.bird.up(reflector) for reflector in self.plan.reflectors]):

@@ -102,7 +102,18 @@ class Conf(Text):
 
 
 def make(
-    config, me, members, claims, online, underlay, held, tinc_version, drained=False, lately=((), ()), patience=None
+    config,
+    me,
+    members,
+    claims,
+    online,
+    underlay,
+    held,
+    tinc_version,
+    drained=False,
+    lately=((), ()),
+    patience=None,
+    found=None,
 ):
     """The Plan of one router.
 
@@ -111,7 +122,7 @@ def make(
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
     drained: whether the peers are told to use this router only where there is no other; lately: names of the peers,
     and of the reflectors, that there were until lately; patience: node -> how many times as many BFD packets as usual
-    may be lost in a row, without those for which it is 1.
+    may be lost in a row, without those for which it is 1; found: name of an endpoint -> its addresses as text.
     """
     everybody = members + [me]
     seats, problems = roster.seat(everybody, claims, _Reserved(everybody, me.prefixes, underlay))
@@ -127,7 +138,7 @@ def make(
     share = graph.dials(me.node, candidates + [me])
     # A tunnel that is no longer this router's to dial is let go late, or each join would cut some.
     dialled = sorted(set(share) | set([peer.node for peer in others if peer.node in held and peer.endpoint]))
-    files = tinc_render.Files(config, me, others, dialled, tinc_version)
+    files = tinc_render.Files(config, me, others, dialled, tinc_version, found or {})
     chosen = reflectors.choose(me.node, others + [me], online)
     wanted = set(reflectors.peers(me, others, chosen))
     held_on_to = [node for node in lately[0] if node in seats and node not in wanted]

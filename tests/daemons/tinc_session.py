@@ -44,7 +44,7 @@ class Router:
         CONFIG.interface = "t" + self.node
         render.STATE = self.state
         dialled = [other.node for other in others if other.node < self.node]
-        files = render.Files(CONFIG, self.member, [other.member for other in others], dialled, version)
+        files = render.Files(CONFIG, self.member, [other.member for other in others], dialled, version, {})
         disk.make_folder(self.folder + "/hosts")
         for name in files:
             disk.write(self.folder + "/" + name, files[name][0], files[name][1], old=True)

@@ -131,7 +131,7 @@ def test_what_is_accepted_stays_on_its_line_in_every_file(node, text, config):
     found = decoded(node, text, config)
     if not found:
         return
-    for line in tinc_render.host(found).splitlines():
+    for line in tinc_render.host(found, {}).splitlines():
         assert TINC_LINE.fullmatch(line), line
     me = member("me_", 200, ip6="fd00:99::200" if config.network6 else None)
     head = "".join(bird_render.conf(config, me, [], []))

@@ -17,6 +17,9 @@ def three():
     return options(), member("alfa", 1), others, {}
 
 
+FOUND = {"carol.example.org": ("192.0.2.7", "2001:db8::7")}  # addresses of names
+
+
 def everything():
     config = options(
         "option network6 'fd00:99::/64'",
@@ -116,9 +119,9 @@ MESHES = {
 }
 
 
-def planned(name, version="1.1"):
+def planned(name, version="1.1", found=FOUND):
     """The Plan of router `alfa` in one of the MESHES."""
     config, me, others, claims = MESHES[name]()
     online = set([other.node for other in others])
     lossy = {"bravo": 2} if name == "everything" else {}
-    return plan.make(config, me, others, claims, online, {}, [], version, patience=lossy)
+    return plan.make(config, me, others, claims, online, {}, [], version, patience=lossy, found=found)

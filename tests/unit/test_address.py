@@ -1,5 +1,5 @@
 from bgpmesh import address
-from bgpmesh.address import Prefix, parse, parse_endpoint, parse_prefix, text
+from bgpmesh.address import Prefix, is_name, parse, parse_endpoint, parse_prefix, text
 
 
 def fault(function, *arguments):
@@ -8,6 +8,13 @@ def fault(function, *arguments):
     except ValueError as error:
         return str(error)
     return None
+
+
+def test_what_is_a_name():
+    for host in ("192.0.2.1", "2001:db8::1"):
+        assert not is_name(host)
+    for host in ("north.example.org", "north", "192.0.2.1.example", "1.2.3"):
+        assert is_name(host)
 
 
 def test_ipv4_addresses():

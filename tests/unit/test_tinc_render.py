@@ -18,6 +18,13 @@ def test_of_tincs_versions_only_the_newer_one_is_told_of_ed25519():
     assert [path for path in older if older[path] != newer[path]] == ["tinc.conf"]
 
 
+def test_of_a_name_the_addresses_are_written_that_were_found():
+    before, after = planned("everything", found={}).tinc, planned("everything").tinc
+    assert "Address" not in before["hosts/carol"][0]
+    assert "Address = 192.0.2.7 655\nAddress = 2001:db8::7 655\n" in after["hosts/carol"][0]
+    assert list(after.unlike(before)) == ["hosts/carol"] and after != before and after == planned("everything").tinc
+
+
 def test_keys_can_be_read_by_root_alone_and_scripts_can_be_run():
     files = planned("three").tinc
     assert sorted(files) == ["hosts/alfa", "hosts/bravo", "hosts/carol", "tinc-down", "tinc-up", "tinc.conf"]

@@ -1,6 +1,7 @@
 """tinc's files as text: tinc.conf(5) of 1.0 and 1.1, the host files, and the scripts tincd runs."""
 
 from .. import compat
+from ..address import is_name
 from ..model import STATE
 
 HEADER = "# Made by bgpmesh from /etc/config/bgpmesh: changes made here are overwritten.\n"
@@ -10,10 +11,12 @@ class Files:
     """All files of tincd's folder: relative name -> (text, mode), made when asked for rather than kept.
 
     me: this router's Member; members: the others that take part; dialled: names to connect to;
-    version: "1.0" or "1.1", of the tincd on this router. Two are equal when all their bytes are.
+    version: "1.0" or "1.1", of the tincd on this router; found: name of an endpoint -> its addresses as text.
+    Two are equal when all their bytes are.
     """
 
-    def __init__(self, config, me, members, dialled, version):
+    def __init__(self, config, me, members, dialled, version, found):
+        self._found = found
         self._config = config
         self._me = me
         self._members = {name: member for member in members for name in member.names()}
@@ -40,8 +43,8 @@ class Files:
         if name == "tinc-down":
             return down(), 0o700
         if name == "hosts/" + self._me.tinc:
-            return host(self._me) + "Subnet = %s\n" % hardware_address(self._me.node), 0o600
-        return host(self._members[name[6:]], name[6:]), 0o600
+            return host(self._me, {}) + "Subnet = %s\n" % hardware_address(self._me.node), 0o600
+        return host(self._members[name[6:]], self._found, name[6:]), 0o600
 
     def __eq__(self, other):
         return len(self._members) == len(other._members) and not any([True for _ in self.unlike(other)])
@@ -51,9 +54,10 @@ class Files:
         for name in ("tinc.conf", "tinc-up", "tinc-down", "hosts/" + self._me.tinc):
             if name not in other or self[name] != other[name]:
                 yield name
+        moved = self._found != other._found
         for name in self._members:
             theirs = other._members.get(name)
-            if theirs is not self._members[name] and ("hosts/" + name not in other or not self._agrees(name, other)):
+            if (moved or theirs is not self._members[name]) and ("hosts/" + name not in other or not self._agrees(name, other)):
                 yield "hosts/" + name
 
     def _agrees(self, name, other):
@@ -107,13 +111,17 @@ def key_file(kind, generation, half):
     return "%s.%d.%s" % (kind, generation, half) if generation else "%s.%s" % (kind, half)
 
 
-def host(member, name=None):
-    """hosts/<name in tinc>: where the member is reached, and the public keys that it has under that name."""
+def host(member, found, name=None):
+    """hosts/<name in tinc>: where the member is reached, and the public keys that it has under that name.
+
+    found: name of an endpoint -> its addresses. Names are none of tincd's business: it would stand still meanwhile.
+    """
     keys = [(rsa, ed25519) for found, rsa, ed25519 in member.identities() if found == name]
     rsa, ed25519 = keys[0] if keys else (member.key, member.ed25519)
     lines = [HEADER.rstrip()]
     if member.endpoint:
-        lines.append("Address = %s %d" % member.endpoint)
+        host, port = member.endpoint
+        lines += ["Address = %s %d" % (one, port) for one in found.get(host, (host,) if not is_name(host) else ())]
     if ed25519:
         lines.append("Ed25519PublicKey = " + ed25519)
     if rsa:
