@@ -490,7 +490,7 @@ class Convergence:
                 await self._join_interface()
 
     def _look_at_names(self):
-        hosts = {}
+        hosts = {host: False for _, host, _ in self.membership.config.etcd if is_name(host)}
         for node in self.plan.dialled:
             endpoint = self.plan.seats[node].member.endpoint if node in self.plan.seats else None
             if endpoint and is_name(endpoint[0]):

@@ -125,7 +125,7 @@ def make(
     may be lost in a row, without those for which it is 1; found: name of an endpoint -> its addresses as text.
     """
     everybody = members + [me]
-    seats, problems = roster.seat(everybody, claims, _Reserved(everybody, me.prefixes, underlay))
+    seats, problems = roster.seat(everybody, claims, _Reserved(config, me, everybody, underlay, found or {}))
     mine = seats.pop(me.node, None)
     announced = mine.prefixes if mine else []
     if not mine:
@@ -187,12 +187,15 @@ def local_prefixes(config, found):
 
 
 class _Reserved:
-    """(Prefix, what it is) of the addresses that tunnels run over, made anew each time they are gone through."""
+    """(Prefix, what it is, node) of the addresses that tunnels run over, and those of the registry, as roster.seat has
+    them; made anew each time they are gone through."""
 
-    def __init__(self, members, own, underlay):
+    def __init__(self, config, me, members, underlay, found):
+        self._registry = [host for _, host, _ in config.etcd]
+        self._me = me
         self._members = members
-        self._own = own
         self._underlay = underlay
+        self._found = found
 
     def __iter__(self):
         for member in self._members:
@@ -204,8 +207,18 @@ class _Reserved:
                 except ValueError:
                     continue  # a name: its address is known once the tunnel is up
                 # A tunnel from within our own networks is no reason to withdraw them.
-                if host != seen or not any([one.covers(prefix) for one in self._own]):
-                    yield prefix, "the endpoint of '%s'" % member.node
+                if host != seen or not self._is_ours(prefix):
+                    sure = host == seen or member is self._me
+                    yield prefix, "the endpoint of '%s'" % member.node, "" if sure else member.node
+        # Who was there before us may well have the registry in its network.
+        for name in self._registry:
+            for host in self._found.get(name, () if address.is_name(name) else (name,)):
+                prefix = address.host_prefix(address.parse(host))
+                if not self._is_ours(prefix):
+                    yield prefix, "the address of the registry", self._me.node
+
+    def _is_ours(self, prefix):
+        return any([one.covers(prefix) for one in self._me.prefixes])
 
 
 def _services(files, tinc_version, announcement):

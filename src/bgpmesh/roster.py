@@ -26,8 +26,9 @@ class Seat:
 def seat(members, claims, reserved):
     """Seats of the members that take part, and what is wrong with the others.
 
-    members: Members; claims: address -> node; reserved: iterable of (Prefix, what it is) that nobody's prefix
-    may cover, such as the addresses that tunnels run over. Returns (node -> Seat, Problems).
+    members: Members; claims: address -> node; reserved: iterable of (Prefix, what it is, node) that nobody's prefix
+    may cover, such as the addresses that tunnels run over, or with a node nobody's that is junior to it. Returns
+    (node -> Seat, Problems).
     """
     problems = []
     taking_part = []
@@ -95,16 +96,22 @@ def _clash(member, holders):
 
 
 def _share_out(members, reserved, problems):
-    """node -> accepted prefixes, of those who have others. Of overlapping ones the senior member's is accepted."""
+    """node -> accepted prefixes, of those who have others. Of overlapping ones the senior member's is accepted.
+
+    What a member alone says is reserved, such as its endpoint, is so against its juniors, or it could take prefixes
+    from anybody.
+    """
     contested = _contested(members, reserved)
     if not contested:
         return {}
     wanted = []  # the most senior first
-    for prefix, what in reserved:
+    claimed = {}
+    for prefix, what, node in reserved:
         if (prefix.family, compact.span(prefix)) in contested:
-            wanted.append((prefix, "", what))
+            (claimed.setdefault(node, []) if node else wanted).append((prefix, "", what))
     wanted.sort(key=lambda item: item[2])
     for member in members:
+        wanted += claimed.get(member.node, [])
         found = [prefix for prefix in member.prefixes if (prefix.family, compact.span(prefix)) in contested]
         wanted += [(prefix, member.node, "") for prefix in found]
     refused = {}
@@ -120,7 +127,7 @@ def _share_out(members, reserved, problems):
             if rival:
                 text += " of '%s', which was first; renumber one of the two" % rival
             else:
-                text += ", %s, and would draw the tunnels into themselves" % what
+                text += ", %s, and would draw what goes there into the mesh" % what
             problems.append(Problem("prefix_conflict", "%s %s" % (node, prefix), text))
             refused.setdefault(node, []).append(prefix)
         else:
@@ -136,7 +143,7 @@ def _contested(members, reserved):
     """(family, span) of the prefixes that overlap another one: few, and nothing is made of all others."""
     found = set()
     for family, bits in ((4, 32), (6, 128)):
-        spans = [compact.span(prefix) for prefix, _ in reserved if prefix.family == family]
+        spans = [compact.span(prefix) for prefix, _, _ in reserved if prefix.family == family]
         for member in members:
             spans += compact.pack(member).spans(family)
         spans.sort()

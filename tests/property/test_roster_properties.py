@@ -31,7 +31,8 @@ def meshes(draw):
         found = draw(st.lists(prefixes(), max_size=4))
         one.prefixes = sorted({str(prefix): prefix for prefix in found}.values(), key=lambda prefix: prefix.key())
         members.append(one)
-    reserved = [(prefix, "reserved") for prefix in draw(st.lists(prefixes(), max_size=2))]
+    owners = st.sampled_from(["", *NAMES])
+    reserved = [(prefix, "reserved", draw(owners)) for prefix in draw(st.lists(prefixes(), max_size=3))]
     claims = draw(st.dictionaries(st.sampled_from(["10.0.0.10", "10.0.0.11"]), st.sampled_from(NAMES), max_size=2))
     return members, claims, reserved
 
@@ -39,7 +40,7 @@ def meshes(draw):
 def plainly(members, claims, reserved):
     """node -> texts of its accepted prefixes, by the rule."""
     seats = {}
-    taken = [(None, prefix) for prefix, _ in reserved]
+    taken = [(None, prefix) for prefix, _, node in reserved if not node]
     things = {}
     for one in sorted(members, key=lambda one: (one.created, one.node)):
         wanted = [one.ip, one.ed25519]
@@ -47,6 +48,7 @@ def plainly(members, claims, reserved):
             continue
         things.update(dict.fromkeys(wanted))
         seats[one.node] = []
+        taken += [(None, prefix) for prefix, _, node in reserved if node == one.node]
         for prefix in one.prefixes:
             if not any(node != one.node and other.overlaps(prefix) for node, other in taken):
                 seats[one.node].append(str(prefix))
@@ -73,5 +75,5 @@ def test_no_two_members_announce_the_same_address(mesh):
     accepted = [(node, prefix) for node in seats for prefix in seats[node].prefixes]
     for node, prefix in accepted:
         assert prefix.key() in [wanted.key() for wanted in seats[node].member.prefixes]
-        assert not any(prefix.overlaps(kept) for kept, _ in mesh[2])
+        assert not any(prefix.overlaps(kept) for kept, _, owner in mesh[2] if not owner)
         assert not any(other != node and prefix.overlaps(rival) for other, rival in accepted)

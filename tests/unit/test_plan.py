@@ -9,7 +9,7 @@ def bird(plan):
     return "".join(plan.bird.pieces())
 
 
-def made(others, me=None, config=None, claims=None, online=None, underlay=None, held=(), version="1.1"):
+def made(others, me=None, config=None, claims=None, online=None, underlay=None, held=(), version="1.1", **more):
     nodes = [other.node for other in others]
     return plan.make(
         config or options(),
@@ -20,6 +20,7 @@ def made(others, me=None, config=None, claims=None, online=None, underlay=None, 
         underlay or {},
         list(held),
         version,
+        **more,
     )
 
 
@@ -102,6 +103,41 @@ def test_no_prefix_covers_an_endpoint_or_where_a_tunnel_comes_from():
     assert [problem.code for problem in found.problems] == ["prefix_conflict"] * 2
     texts = " ".join([problem.text for problem in found.problems])
     assert "203.0.113.3/32, the endpoint of 'carol'" in texts and "192.0.2." in texts
+
+
+def accepted(found, node):
+    return [str(prefix) for prefix in found.seats[node].prefixes]
+
+
+def test_what_a_member_says_of_its_endpoint_takes_no_prefix_from_its_seniors():
+    me = member("alfa", 5, created=2, prefixes=["192.168.1.0/24"])
+    bravo = member("bravo", 2, created=1, prefixes=["192.168.2.0/24"])
+    carol = member("carol", 3, created=3, prefixes=["198.51.100.0/24"])
+    for host in ("192.168.1.7", "192.168.2.1"):
+        carol.endpoint = (host, 655)
+        found = made([bravo, carol], me)
+        assert accepted(found, "bravo") == ["192.168.2.0/24"] and len(found.announced) == 1 and not found.problems
+    # But its juniors', and where a tunnel is seen to lead there anybody's.
+    carol.endpoint = ("192.168.2.1", 655)
+    assert accepted(made([bravo, carol], me, underlay={"carol": "192.168.2.1"}), "bravo") == []
+    bravo.endpoint = ("198.51.100.2", 655)
+    assert accepted(made([bravo, carol], me), "carol") == []
+
+
+def test_nobody_who_came_later_announces_the_address_of_the_registry():
+    me = member("alfa", 1, created=2, prefixes=["192.168.1.0/24"])
+    for host in ("192.0.2.77", "registry.example.org"):
+        config = options("option etcd 'http://%s:2379'" % host)
+        for created, kept in ((1, ["192.0.2.64/26"]), (3, [])):
+            bravo = member("bravo", 2, created=created, prefixes=["192.0.2.64/26"])
+            found = made([bravo], me, config, found={"registry.example.org": ("192.0.2.77",)})
+            assert accepted(found, "bravo") == kept
+            if not kept:
+                assert "192.0.2.77/32, the address of the registry" in found.problems[0].text
+        # Our own network may well have it.
+        me.prefixes = prefixes("192.0.2.64/26")
+        assert [str(prefix) for prefix in made([], me, config).announced] == ["192.0.2.64/26"]
+        me.prefixes = prefixes("192.168.1.0/24")
 
 
 def test_a_router_that_is_alone():

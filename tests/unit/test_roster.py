@@ -136,7 +136,7 @@ def test_what_is_accepted_is_sorted():
 
 
 def test_nobodys_prefix_covers_an_address_that_tunnels_run_over():
-    reserved = [(host_prefix(parse("192.0.2.1")), "the endpoint of 'alfa'")]
+    reserved = [(host_prefix(parse("192.0.2.1")), "the endpoint of 'alfa'", "")]
     for text in ("192.0.2.0/24", "192.0.2.1/32"):
         seats, problems = seated([member("alfa", 1), member("bravo", 2, prefixes=[text])], {}, reserved)
         assert seats["bravo"] == []
