@@ -9,6 +9,7 @@ from .tally import Tally
 
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
 _UNSEEN = 16  # records that an agent may have signed and nothing has kept
+_PATIENCE = 3  # polls in which one of two members with one address goes to another, if it finds itself junior
 _WAITING = 64  # routers that are kept which the owner has not approved
 _UNAPPROVED = ("pending", "revoked", "unapproved")
 _NAMED = 32  # members with something wrong that get a problem each; more of them share one
@@ -47,6 +48,8 @@ class Membership:
         self._held = Held(GRACE if self._signed else 0)
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
+        self._is_met = False  # whether any member is seen to be in the mesh with us
+        self._clashes = 0  # polls for which another member has had our address
         self._users = None, None, None  # (others, an address, senior of those who have it)
         self._released_at = None  # the registry's revision at which no claim was one too many
         self._sure = False  # whether our record in the registry is seen to be the latest that we signed
@@ -175,6 +178,7 @@ class Membership:
     def vouch(self, nodes):
         """These members are seen to be in the mesh, whatever becomes of their records."""
         self._held.vouch(nodes)
+        self._is_met = bool(nodes)
 
     async def step(self):
         """One exchange with the registry: look, stay alive, keep address and record right.
@@ -356,6 +360,9 @@ class Membership:
                 changed = True
         held = self._held.holdings
         self._problems.replace("records", self._record_problems())
+        text = "there are more claims on addresses in the registry than are read: somebody fills it; see `etcdctl get "
+        text += "--prefix %s/claims/`" % self.config.etcd_prefix
+        self._problems.replace("claims", [Problem("etcd", "claims", text)] if self.registry.overfull else [])
         if changed:
             self.others = {node: decoded[1] for node, decoded in self._decoded.items() if decoded[1]}
             self.others.update({node: held[node].member for node in held})
@@ -512,6 +519,9 @@ class Membership:
         """Sees to it that an address is ours in the registry. True where our address changed."""
         config = self.config
         before = self.me.ip if self.me else None
+        if self._is_in_vain(before):
+            self._report("another member keeps address %s, and all others take it for its own" % before)
+            return await self._claim_free(None, before) != before
         wanted = config.address or before
         if wanted and self._owner(wanted) == config.node:
             self._problems.replace("address", [])
@@ -532,6 +542,15 @@ class Membership:
             return (self.me.ip if self.me else None) != before
         return await self._claim_free(wanted) != before
 
+    def _is_in_vain(self, ip):
+        """Whether ours is an address that another member has for good, and with us nobody is in the mesh.
+
+        Who deletes a senior's record before it joins sees a junior in its place, and is none itself to nobody else.
+        """
+        rivals = self._signed and ip and any([self.others[node].ip == ip for node in self.others if node in self.online])
+        self._clashes = self._clashes + 1 if rivals and not self._is_met and not self.config.address else 0
+        return self._clashes > _PATIENCE
+
     def _owner(self, ip):
         """The node that an address belongs to, or None. Signed records go before claims."""
         return self._rival(ip) or self.registry.claims.get(ip)
@@ -548,12 +567,15 @@ class Membership:
         senior = self._users[2]
         return senior[1] if senior and senior < (known.created if known else _LAST, self.config.node) else None
 
-    async def _claim_free(self, wanted):
-        """Claims `wanted`, or the address that is ours already, or the first free one. Returns what we have."""
+    async def _claim_free(self, wanted, but=None):
+        """Claims `wanted`, or the address that is ours already, or the first free one. Returns what we have.
+
+        but: an address that is not taken.
+        """
         claims = self.registry.claims
         network = self.config.network
         node = self.config.node
-        ours = [ip for ip in sorted(claims) if claims[ip] == node and self._is_usable(ip)]
+        ours = [ip for ip in sorted(claims) if claims[ip] == node and ip != but and self._is_usable(ip)]
         if wanted and self._signed and (wanted not in claims or await self._take_over(wanted)):
             ours = [wanted] + ours
         for ip in ours + ([wanted] if wanted and wanted not in claims else []):

@@ -441,6 +441,21 @@ def test_bird_waits_for_the_first_tunnels_and_not_for_long():
     assert len(ready.bird.applied) == 2
 
 
+def test_a_member_that_is_ever_about_to_switch_its_keys_is_not_watched_for_ever():
+    router = Router(2)
+    router.connect("r2")
+    router.step()
+    assert router.step(30) == "converged"
+    router.mesh.plan.rotating = ["r2"]
+    for later, soon in ((40, True), (600, True), (700, False)):
+        with Clock(later):
+            assert (router.mesh.next_look() < 1) is soon, later
+    router.mesh.plan.rotating = []
+    router.mesh.next_look()
+    router.mesh.plan.rotating = ["r2"]
+    assert router.mesh.next_look() < 1
+
+
 def test_that_a_plan_is_still_to_be_made_is_nothing_wrong():
     router = Router(2)
     router.connect("r2")

@@ -885,11 +885,11 @@ def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
 
     async def steps(alfa):
         await alfa.poll()
-        for number in range(100):
+        for number in range(300):
             store.put("/t/alive/%d" % number)
         assert await failure(alfa.poll()) == "limit"
-        assert len(alfa.alive) < 100
-        for number in range(100):
+        assert len(alfa.alive) < 300
+        for number in range(300):
             store.delete("/t/alive/%d" % number)
         await alfa.poll()
         assert agrees(alfa, store)
@@ -897,6 +897,40 @@ def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
     store = filled()
     try:
         on(store, steps)
+    finally:
+        registry._MOST = before
+
+
+def test_any_number_of_claims_keeps_nobody_from_hearing_the_rest():
+    before = registry._MOST
+    registry._MOST = 60
+
+    async def steps(alfa):
+        await alfa.poll()
+        for number in range(300):
+            store.put("/t/claims/x%d" % number, "n1")
+        store.put("/t/peers/n1", "another")
+        await alfa.poll()
+        assert alfa.overfull and alfa.members["n1"].text == "another"
+        assert alfa.claims["10.0.0.1"] == "n1" and len(alfa.claims) < 100
+        store.paths.clear()
+        store.put("/t/peers/n2", "another")
+        await alfa.poll()
+        assert alfa.members["n2"].text == "another" and len(store.paths) < 3
+        # One that starts then is as well off.
+        new = Registry(alfa._client, "/t", "n1", 30)
+        await new.poll()
+        assert new.overfull and sorted(new.members) == sorted(alfa.members) and new.alive == alfa.alive
+        for number in range(300):
+            store.delete("/t/claims/x%d" % number)
+        for _ in range(registry._AUDIT + 1):
+            await alfa.poll()
+        assert not alfa.overfull
+        return agrees(alfa, store)
+
+    store = filled(8)
+    try:
+        assert on(store, steps)
     finally:
         registry._MOST = before
 

@@ -663,3 +663,29 @@ def test_who_starts_with_a_record_from_before_the_other_secret_tells_what_it_tol
             network_secret.names([OTHER_SECRET, SECRET])
         ] * 2
         assert '"secrets"' in store.records["alfa"].text and told.created == store.records["alfa"].created
+
+
+def test_who_is_junior_to_all_others_but_itself_goes_to_another_address():
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    address = alfa.ip
+    # Deleted just as dora joins, who cannot know who was there before.
+    del store.records["alfa"]
+    del store.claims[address]
+    store.revision += 1
+    dora = member(store, "dora", number=4)
+    dora.steps(2)
+    assert dora.ip == address
+    for _ in range(6):
+        for router in (alfa, bravo, carol):
+            router.membership.vouch(["alfa", "bravo", "carol"])
+            router.steps()
+        dora.steps()
+    assert alfa.ip == address != dora.ip
+    for router in (alfa, bravo, carol, dora):
+        router.steps(2)
+        assert router.membership.others["alfa" if router is not alfa else "dora"].ip in (address, dora.ip)
+    revision = store.revision
+    for router in (alfa, bravo, carol, dora):
+        router.steps(2)
+    assert store.revision == revision and store.claims[address] == "alfa"

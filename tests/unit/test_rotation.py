@@ -257,6 +257,29 @@ def test_keys_are_rotated_when_they_are_older_than_the_option_says(router):
 
 
 @given_router
+def test_nobody_keeps_a_rotation_waiting_for_ever(router):
+    disk.write(router.folder + "/keys.json", '{"generation":0,"next":0,"since":%d}\n' % router.now, 0o600)
+    router.start()
+    router.membership.config.key_lifetime = 10
+    router.look()
+    router.now = BUILT + 110 * DAY
+    # bravo says that it rotates its own, and never does; then it has a tunnel and no sign of life.
+    router.membership.others["bravo"].next = records.Next(1, None, ED25519[2])
+    router.look()
+    router.look(5 * 3600)
+    assert router.rotation.text == ""
+    router.look(2 * 3600)
+    assert router.rotation.text != ""
+    router.store.alive.discard("bravo")
+    router.look()
+    router.look()
+    router.look(5 * 3600)
+    assert router.rotation.text == "waits for 'bravo'" and router.record().generation == 0
+    router.look(2 * 3600)
+    assert router.record().generation == 1
+
+
+@given_router
 def test_a_clock_that_cannot_be_right_rotates_nothing(router):
     router.membership.config.key_lifetime = 1
     router.look()

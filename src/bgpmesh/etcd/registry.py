@@ -48,7 +48,7 @@ class View:
     own is to be put again. judge: what is called with the name and Entry of each record that is read, and
     tells whether it counts; None where all do. Of keys that no member owns, and records that do not count,
     _STRANGERS are kept and the others passed over: anybody may have put any number of them. passed_over:
-    records that were.
+    records that were. overfull: whether there are more claims than are read.
 
     client: a Client of the API; prefix: comes before every key; node: this node's name; ttl: seconds for which
     it counts as alive after its last sign of life. Every coroutine here raises EtcdError.
@@ -65,6 +65,7 @@ class View:
         self.error = None
         self.generation = 0
         self.judge = None
+        self.overfull = False
         self._client = client
         self._node = node
         self._ttl = ttl
@@ -139,7 +140,10 @@ class View:
         else:
             owner = as_name(value) if table == _CLAIMS else name
             view = self._views[table]
-            if name not in view and owner != self._node and (owner not in self.members or owner in self._bad):
+            nobodys = owner not in self.members or owner in self._bad
+            # Who may claim an address may claim any number of them; a member needs one, or two for a moment.
+            nobodys = nobodys or table == _CLAIMS and len(view) >= 2 * len(self.members)
+            if name not in view and owner != self._node and nobodys:
                 if self._strange[table] >= _STRANGERS:
                     self._spare[table] += 1
                     return
@@ -245,6 +249,7 @@ class Registry(View):
                 self._shown = min(self._shown, 1)
         self._doubt = True
         self._calm = False
+        self.overfull = False
         self._cluster = None
         self.revision = (await self._read(self._tables, 0, False))[0]
         self._doubt = self._recount = False
@@ -275,16 +280,20 @@ class Registry(View):
     async def _follow(self):
         """Reads what changed since the last poll; where counts tell of a delete, looks for what is gone."""
         before = self.revision
-        self.revision, counts = await self._read(self._tables, before + 1, False)
+        self.revision, counts = await self._read(self._asked(), before + 1, False)
         self._calm = self.revision == before
         if self._is_audit_due():
-            self._recount = False
+            self._recount = self.overfull = False
             await self._read(self._tables, 0, True)
             self._compared()
             return
-        for table in self._tables:
+        for table in self._asked():
             if len(self._views[table]) + self._spare[table] != counts[table] and not await self._find_gone(table):
                 await self._read([table], 0, True)
+
+    def _asked(self):
+        """The tables that are read at every poll."""
+        return [table for table in self._tables if table != _CLAIMS or not self.overfull]
 
     def _compared(self):
         self._endpoint = self.endpoint
@@ -390,7 +399,12 @@ class Registry(View):
                         pending.insert(0 if alone else len(pending), (table, key + b"\0"))
             except MALFORMED:
                 raise self._odd()
-            if total > _MOST:
+            if total > _MOST and counts.get(_CLAIMS, 0) > _MOST // 2 and any([table == _CLAIMS for table, _ in pending]):
+                # Any member may write any number of claims, and must not keep all from hearing anything else.
+                self.overfull = True
+                pending = [item for item in pending if item[0] != _CLAIMS]
+                total = 0
+            if total > _MOST and pending:
                 many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"
                 raise EtcdError("limit", many % (self.endpoint, _MOST, ", ".join(self._prefixes)))
             compat.pace_collector()
@@ -398,7 +412,7 @@ class Registry(View):
             limit = min(_PAGE if large else 4 * _PAGE, 2 * limit)
             skip = False
         if not since:
-            for table in tables:
+            for table in [table for table in tables if table != _CLAIMS or not self.overfull]:
                 self._forget(self._views[table], seen[table])
         return revision, counts
 

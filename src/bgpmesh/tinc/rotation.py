@@ -16,6 +16,7 @@ _DAY = 86400
 _EARLIEST = 1767225600  # 2026-01-01: no keys are older than this, whatever their file says
 _POLLS = 3  # of its own that each member is given to see the coming keys
 _GRACE = 5  # seconds more, to take them up
+_LONGEST = 6 * 3600  # seconds that a rotation waits for somebody else, at most
 
 
 class Refused(Exception):
@@ -33,6 +34,7 @@ class Rotation:
         self._report = report
         self._retry = Retry(5, 600)
         self._published_at = None  # monotonic, when the registry was first seen to have the coming keys
+        self._turn_since = None  # monotonic, since when others have rotated theirs
         self._tidy = False  # whether nothing of other generations is on flash
         if own.unfinished:
             self.text = "goes on with rotating the keys"
@@ -88,7 +90,7 @@ class Rotation:
                 found = self._go_on(config, membership, mesh)
             elif not self._tidy:
                 self._tidy_up(membership)
-            elif self._is_due(config) and mesh.state == "converged" and not _rotating(membership):
+            elif self._is_due(config) and mesh.state == "converged" and not self._is_anothers_turn(membership):
                 self._begin(membership)
         except (OSError, Refused) as error:
             reason = str(error) if isinstance(error, Refused) else compat.reason(error)
@@ -117,7 +119,7 @@ class Rotation:
             return []
         # Who is met in the mesh and not in the registry does not know the next keys.
         blind = [node for node in sorted(mesh.plan.seats) if mesh.tincd.reaches(node) and node not in membership.online]
-        if blind:
+        if blind and left > -_LONGEST:
             self._say("waits for '%s'" % blind[0])
             text = "the rotation of the keys waits: '%s' has a tunnel, but does not see the registry" % blind[0]
             return [Problem("rotation", blind[0], text)]
@@ -141,6 +143,15 @@ class Rotation:
         self._tidy = True
         self._keys.unfinished = False
         self._say("")
+
+    def _is_anothers_turn(self, membership):
+        """Whether a member is seen to rotate its keys, which is not for ever."""
+        if not [node for node in membership.online if node in membership.others and membership.others[node].next]:
+            self._turn_since = None
+            return False
+        now = compat.monotonic()
+        self._turn_since = self._turn_since or now
+        return now - self._turn_since < _LONGEST
 
     def _enter(self, current, coming, since):
         state = keys.State(current, coming, since)
@@ -174,7 +185,3 @@ def _same(published, ours):
 
 def _made_at(generation):
     return os.stat("%s/%s" % (keys.STATE, render.key_file("rsa_key", generation, "pub")))[8]
-
-
-def _rotating(membership):
-    return [node for node, member in membership.others.items() if member.next and node in membership.online]
