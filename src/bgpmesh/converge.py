@@ -22,8 +22,8 @@ from .ubus import UbusError
 
 QUICK = 0.3  # seconds between two looks, or polls, while something is changing
 _ALERT = 0.15  # seconds between two looks while a member that is dialled may switch its keys at any moment
-_TROUBLED = 3  # seconds between two looks while something stays wrong
 _ALERTED = 600  # seconds for which these go on, at most
+_TROUBLED = 3  # seconds between two looks while something stays wrong
 _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
 _NAMED = 8  # peers in trouble that get a problem each; more of them share one

@@ -59,6 +59,7 @@ class Membership:
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
         self._news = False  # whether the members have changed since a step said so
+        self._unheard = True  # whether the owner may have said what is not acted on yet
         self._unapproved = set()  # nodes of records that are kept though the owner has not approved them
         self._cache = Cache()
         self._identity = None
@@ -188,9 +189,12 @@ class Membership:
         if self.config.trust_key and not self._identity:
             self._find_identity()
         # A step that fails halfway tells with the next one what it has seen.
-        self._news = await self._poll() or self._news
-        if self.trust:
+        changed = await self._poll()
+        self._news = self._news or changed
+        if self.trust and (changed or self._unheard):
+            self._unheard = True
             await self._hear_owner()
+            self._unheard = self.trust.waits()
         wiped = self.registry.generation != self._generation and self._is_wiped()
         if self.registry.generation != self._generation:
             self._generation = self.registry.generation
@@ -355,9 +359,9 @@ class Membership:
                 changed = True
         for node in sorted(self._decoded):
             if node not in entries:
-                self._unapproved.discard(node)
                 self._follow(node, self._decoded.pop(node), wiped)
                 changed = True
+        self._unapproved.intersection_update(entries)
         held = self._held.holdings
         self._problems.replace("records", self._record_problems())
         text = "there are more claims on addresses in the registry than are read: somebody fills it; see `etcdctl get "
@@ -547,8 +551,10 @@ class Membership:
 
         Who deletes a senior's record before it joins sees a junior in its place, and is none itself to nobody else.
         """
-        rivals = self._signed and ip and any([self.others[node].ip == ip for node in self.others if node in self.online])
-        self._clashes = self._clashes + 1 if rivals and not self._is_met and not self.config.address else 0
+        self._rival(ip)
+        rival = self._users[2] if self._signed and ip else None
+        lasts = rival and rival[1] in self.online and not self._is_met and not self.config.address
+        self._clashes = self._clashes + 1 if lasts else 0
         return self._clashes > _PATIENCE
 
     def _owner(self, ip):

@@ -102,6 +102,7 @@ class Trust:
         self._last = ["", ""]  # nodes of which a statement, and a record, was verified last
         self._until = 0  # when _TIME is over, by compat.monotonic()
         self._own_first = [False, False]  # whether our own was verified before all others the last time
+        self._left = False  # whether there was no time for all that was said
         self._heard = False  # whether all that is said of members has been verified
         self._gained = False  # whether something of what was verified last was right
         # Until it is known who is a member: nodes of which what was there at first is still to be verified.
@@ -135,7 +136,7 @@ class Trust:
         entries, members = registry.statements, registry.members
         left = _STRANGERS
         self._until = compat.monotonic() + _TIME
-        self._gained = False
+        self._left = self._gained = False
         changed = []
         for known in (self._looked, self._wrong):
             _keep(known, entries)
@@ -155,6 +156,7 @@ class Trust:
             if node not in members and node != self._config.node:
                 left -= 1
             if left < 0:
+                self._left = True
                 break
             self._looked[node] = text
             first.discard(node)
@@ -165,6 +167,7 @@ class Trust:
             else:
                 self._last[0] = node
             if compat.monotonic() > self._until:
+                self._left = True
                 break  # the rest after the next poll
             await asyncio.sleep(0)  # a program that waits for an answer of the agent gets it
         first.intersection_update([node for node in entries if node in members])
@@ -212,6 +215,10 @@ class Trust:
         if self._first[which] is None:
             self._first[which] = set(nodes)
         return self._first[which]
+
+    def waits(self):
+        """Whether there is anything to be done though the registry has nothing new."""
+        return self._left or bool(self._unverified) or self._unsaved or not self.known
 
     def behind(self):
         """Whether there is more to verify than there was time for, and not all of it is wrong."""

@@ -59,6 +59,7 @@ class Registry:
 
     def reread(self):
         self._read = {}
+        self._seen = None
 
     def recall(self, entries, cluster):
         pass
