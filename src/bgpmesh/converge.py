@@ -500,10 +500,15 @@ class Convergence:
     def _look_at_names(self):
         hosts = {host: False for _, host, _ in self.membership.config.etcd if is_name(host)}
         for node in self.plan.dialled:
-            endpoint = self.plan.seats[node].member.endpoint if node in self.plan.seats else None
-            if endpoint and is_name(endpoint[0]):
-                hosts[endpoint[0]] = hosts.get(endpoint[0], True) and not self.tincd.reaches(node)
+            name = self._name(node)
+            if name:
+                hosts[name] = hosts.get(name, True) and not self.tincd.reaches(node)
         self._stale = self._names.look(hosts, [host for host in hosts if hosts[host]]) or self._stale
+
+    def _name(self, node):
+        """That of a member's endpoint, where it is none of an address."""
+        endpoint = self.plan.seats[node].member.endpoint if node in self.plan.seats else None
+        return endpoint[0] if endpoint and is_name(endpoint[0]) else None
 
     def _look_at_underlay(self):
         for node, seen in self.tincd.nodes.items():
@@ -515,9 +520,9 @@ class Convergence:
         """What a member that is online lacks: a text, or None when its tunnel is up, and its session or its routes."""
         session = self.bird.sessions.get(node)
         if not self.tincd.reaches(node):
-            endpoint = self.membership.others[node].endpoint if node in self.membership.others else None
-            if endpoint and is_name(endpoint[0]) and not self._names.known.get(endpoint[0]) and node in self.plan.dialled:
-                return "no tunnel: no address is found for its endpoint's name, %s" % endpoint[0]
+            name = self._name(node)
+            if name and node in self.plan.dialled and not self._names.known.get(name):
+                return "no tunnel: no address is found for its endpoint's name, %s" % name
             return "no tunnel: is its tinc port open, and are its endpoint and its clock right?"
         if node not in self.plan.peers:
             if not any([self.bird.up(reflector) for reflector in self.plan.reflectors]):

@@ -278,7 +278,8 @@ def record(data):
     me = records.Member("me_", "10.0.0.200", None, None, ED25519[0], None, 65000, "10.0.0.200", [], 1, "0")
     if options.network6:
         me.ip6 = "fd00:99::c8"
-    rendered = tinc_render.host(member, {}) + "".join(bird_render.conf(options, me, [], [Seat(member, member.prefixes)]))
+    rendered = tinc_render.host(member, {})
+    rendered += "".join(bird_render.conf(options, me, [], [Seat(member, member.prefixes)]))
     for char in rendered:
         assert char in "\n\t" or " " <= char < "\x7f", char
 

@@ -399,10 +399,11 @@ class Registry(View):
                         pending.insert(0 if alone else len(pending), (table, key + b"\0"))
             except MALFORMED:
                 raise self._odd()
-            if total > _MOST and counts.get(_CLAIMS, 0) > _MOST // 2 and any([table == _CLAIMS for table, _ in pending]):
+            claims = [item for item in pending if item[0] == _CLAIMS and counts.get(_CLAIMS, 0) > _MOST // 2]
+            if total > _MOST and claims:
                 # Any member may write any number of claims, and must not keep all from hearing anything else.
                 self.overfull = True
-                pending = [item for item in pending if item[0] != _CLAIMS]
+                pending = [item for item in pending if item not in claims]
                 total = 0
             if total > _MOST and pending:
                 many = "%s has more than %d keys of the mesh: somebody fills it; see what is under %s"

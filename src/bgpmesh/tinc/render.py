@@ -57,7 +57,9 @@ class Files:
         moved = self._found != other._found
         for name in self._members:
             theirs = other._members.get(name)
-            if (moved or theirs is not self._members[name]) and ("hosts/" + name not in other or not self._agrees(name, other)):
+            if theirs is self._members[name] and not moved:
+                continue
+            if "hosts/" + name not in other or not self._agrees(name, other):
                 yield "hosts/" + name
 
     def _agrees(self, name, other):
