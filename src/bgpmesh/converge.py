@@ -498,11 +498,14 @@ class Convergence:
                 await self._join_interface()
 
     def _look_at_names(self):
-        hosts = {host: False for _, host, _ in self.membership.config.etcd if is_name(host)}
+        hosts = {}
         for node in self.plan.dialled:
             name = self._name(node)
             if name:
-                hosts[name] = hosts.get(name, True) and not self.tincd.reaches(node)
+                hosts[name] = hosts.get(name, False) or not self.tincd.has_tunnel(node)
+        for _, host, _ in self.membership.config.etcd:
+            if is_name(host):
+                hosts.setdefault(host, False)
         self._stale = self._names.look(hosts, [host for host in hosts if hosts[host]]) or self._stale
 
     def _name(self, node):

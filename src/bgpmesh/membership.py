@@ -9,7 +9,8 @@ from .tally import Tally
 
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
 _UNSEEN = 16  # records that an agent may have signed and nothing has kept
-_PATIENCE = 3  # polls in which one of two members with one address goes to another, if it finds itself junior
+_VAIN = 120  # seconds for which another member may have our address and nobody be met, before we take another
+_TRIES = 16  # addresses of which nobody but a claim says that they are taken
 _WAITING = 64  # routers that are kept which the owner has not approved
 _UNAPPROVED = ("pending", "revoked", "unapproved")
 _NAMED = 32  # members with something wrong that get a problem each; more of them share one
@@ -49,7 +50,8 @@ class Membership:
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
         self._is_met = False  # whether any member is seen to be in the mesh with us
-        self._clashes = 0  # polls for which another member has had our address
+        self._clash_since = None  # since when another member has had our address, by compat.monotonic()
+        self._vain = _VAIN
         self._users = None, None, None  # (others, an address, senior of those who have it)
         self._released_at = None  # the registry's revision at which no claim was one too many
         self._sure = False  # whether our record in the registry is seen to be the latest that we signed
@@ -252,6 +254,8 @@ class Membership:
                 self._judge(node, entry)
             if known:
                 self._decoded[node] = known[:3] + (self, True)
+            if self.trust.seen.get(node, ("",))[0] == "approved":
+                self.registry.admit(node)
 
     async def _poll(self):
         began = compat.ticks_us()
@@ -438,7 +442,7 @@ class Membership:
             proof = member.proof
             member = compact.pack(member, self._folder)
             entry.slim(member)
-            if self.trust and self.trust.believes:
+            if self.trust and self.trust.believes and self.trust.standing(node, member.id) != "unapproved":
                 self._serials.note(node, member.serial)
             # A serial that nobody has answered for would keep its owner out for good.
             if not self.trust or self.trust.check(node, proof):
@@ -525,6 +529,8 @@ class Membership:
         before = self.me.ip if self.me else None
         if self._is_in_vain(before):
             self._report("another member keeps address %s, and all others take it for its own" % before)
+            # Whoever follows us from one to the next does not have us go on for ever.
+            self._clash_since, self._vain = None, 2 * self._vain
             return await self._claim_free(None, before) != before
         wanted = config.address or before
         if wanted and self._owner(wanted) == config.node:
@@ -553,9 +559,13 @@ class Membership:
         """
         self._rival(ip)
         rival = self._users[2] if self._signed and ip else None
-        lasts = rival and rival[1] in self.online and not self._is_met and not self.config.address
-        self._clashes = self._clashes + 1 if lasts else 0
-        return self._clashes > _PATIENCE
+        if not rival or rival[1] not in self.online or self._is_met or self.config.address:
+            self._clash_since = None
+            return False
+        now = compat.monotonic()
+        if self._clash_since is None:
+            self._clash_since = now
+        return now - self._clash_since >= self._vain
 
     def _owner(self, ip):
         """The node that an address belongs to, or None. Signed records go before claims."""
@@ -588,9 +598,17 @@ class Membership:
             if not self._rival(ip) and await self._claim(ip) == node:
                 return ip
         used = set([member.ip for member in self.others.values()])
+        tried = 0
         for number in range(1, network.hosts() + 1):
             ip = address.text(*network.host(number))
-            if ip not in claims and ip not in used and await self._claim(ip) == node:
+            if ip in claims or ip in used:
+                continue
+            owner = await self._claim(ip)
+            if owner == node:
+                return ip
+            tried += 1
+            # Where records are signed claims that are no member's do not count.
+            if self._signed and tried >= _TRIES and await self._steal(ip, owner):
                 return ip
         return await self._claim_abandoned()
 
@@ -603,9 +621,18 @@ class Membership:
     async def _claim(self, ip):
         owner = await self.registry.claim(ip)
         if owner == self.config.node:
-            self._problems.replace("address", [])
-            self._set_address(ip)
+            self._has_claimed(ip)
         return owner
+
+    async def _steal(self, ip, owner):
+        done = await self.registry.steal(ip, owner)
+        if done:
+            self._has_claimed(ip)
+        return done
+
+    def _has_claimed(self, ip):
+        self._problems.replace("address", [])
+        self._set_address(ip)
 
     async def _take_over(self, ip):
         """Takes over a claim whose owner is gone without a trace; whether it is ours now.
@@ -623,8 +650,7 @@ class Membership:
         for ip in sorted(self.registry.claims):
             if self._is_usable(ip):
                 if await self._take_over(ip):
-                    self._problems.replace("address", [])
-                    self._set_address(ip)
+                    self._has_claimed(ip)
                     return ip
         text = "every address of %s is taken; widen option 'network' on all routers" % self.config.network
         self._problems.replace("address", [Problem("no_address", str(self.config.network), text)])

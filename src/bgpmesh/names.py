@@ -58,7 +58,7 @@ class Names:
 async def _addresses(host):
     try:
         found = await asyncio.wait_for(compat.resolve(host, 0), _TIME)
-    except (OSError, asyncio.TimeoutError, UnicodeError):
+    except (OSError, ValueError, asyncio.TimeoutError):
         return ()
     # A server that tells them in another order each time tells nothing new.
     return tuple(sorted(set([compat.address_text(one) for one in found]))[:_MOST])

@@ -96,12 +96,13 @@ class Trust:
         self.own = ""
         self.believes = False
         self.renewed = set()
+        self._ids = {}  # node -> the id that was approved last, whether it still is or not
         self._verified = {}  # node -> mark of the Proof of its record, or farewell, that is signed as it should be
         self._forged = {}  # node -> that of one that is not
         self._unverified = {}  # node -> Proof
-        self._last = ["", ""]  # nodes of which a statement, and a record, was verified last
+        self._last = ["", "", ""]  # nodes whose statement, record, and statement by name alone was verified last
         self._until = 0  # when _TIME is over, by compat.monotonic()
-        self._own_first = [False, False]  # whether our own was verified before all others the last time
+        self._turn = -1  # of four: what is verified before what else
         self._left = False  # whether there was no time for all that was said
         self._heard = False  # whether all that is said of members has been verified
         self._gained = False  # whether something of what was verified last was right
@@ -128,6 +129,7 @@ class Trust:
                 self.statements[node] = parse("%s\n%s\n" % (lines[at], lines[at + 1]), place(self._config, node))
             except ValueError:
                 pass  # a signature, of another prefix, or damaged
+        self._ids = {node: self.statements[node].approved for node in self.statements if self.statements[node].approved}
         # What is damaged may be what lets us in: then nothing is ended before etcd has been asked.
         self.known = 2 * len(self.statements) == len(lines) - 2 or self._config.node in self.statements
 
@@ -142,13 +144,16 @@ class Trust:
             _keep(known, entries)
         for known in (self.seen, self._verified, self._unverified, self._forged):
             _keep(known, members)
-        ours, last = self._ours_first(0), self._last[0]
+        self._turn = (self._turn + 1) % 4
+        ours = self._ours_first()
         first = self._begin(0, [node for node in entries if node in members])
-        # In turns, and our own before the others, but not each time: what changes again and again, and is wrong each
-        # time, keeps nothing else waiting.
-        for node in sorted(
-            entries, key=lambda node: (node != ours, node not in members, node in self._wrong, node <= last, node)
-        ):
+        # In turns; our own before the others, members before those who are none, what was right before what was not;
+        # but not each time: what changes again and again, and is wrong each time, keeps nothing else waiting.
+        plain = self._turn == 1
+        late = set([] if plain else [node for node in entries if node not in members or node in self._wrong])
+        which = 2 if plain else 0
+        last = self._last[which]
+        for node in sorted(entries, key=lambda node: (node != ours, node in late, node <= last, node)):
             text = entries[node].text
             if self._looked.get(node, "") == text:
                 first.discard(node)
@@ -162,10 +167,8 @@ class Trust:
             first.discard(node)
             if self._look(node, text):
                 changed.append(node)
-            if node == ours:
-                self._own_first[0] = True
-            else:
-                self._last[0] = node
+            if node != ours:
+                self._last[which] = node
             if compat.monotonic() > self._until:
                 self._left = True
                 break  # the rest after the next poll
@@ -183,16 +186,14 @@ class Trust:
         done = []
         first = self._begin(1, self._unverified) if not self._first[0] else None
         # From the serial of our own record we go on.
-        ours, last = self._ours_first(1), self._last[1]
+        ours, last = self._ours_first(), self._last[1]
         for node in sorted(self._unverified, key=lambda node: (node != ours, node <= last, node)):
             proof = self._unverified.pop(node)
             good = identity.verify(proof)
             found = self._verified if good else self._forged
             found[node] = proof.mark()
             self._gained = self._gained or good
-            if node == ours:
-                self._own_first[1] = True
-            else:
+            if node != ours:
                 self._last[1] = node
             done.append(node)
             if compat.monotonic() > self._until:
@@ -205,10 +206,9 @@ class Trust:
                 self._save()
         return done
 
-    def _ours_first(self, which):
+    def _ours_first(self):
         """Our own name where what is ours is to be verified before all others, else None."""
-        before, self._own_first[which] = self._own_first[which], False
-        return None if before else self._config.node
+        return None if self._turn % 2 else self._config.node
 
     def _begin(self, which, nodes):
         """The set in `_first`; of these nodes, where it was not begun yet."""
@@ -247,8 +247,10 @@ class Trust:
                 self.statements[node] = found
                 self._unsaved = True
             return False
-        if known and found.approved not in ("", known.approved):
-            self.renewed.add(node)
+        if found.approved:
+            if known and found.approved != self._ids.get(node) and node != self._config.node:
+                self.renewed.add(node)
+            self._ids[node] = found.approved
         self.statements[node] = found
         self._report("the network's owner says: " + text.split("\n")[0])
         return True

@@ -828,6 +828,26 @@ def test_what_is_a_members_is_found_when_its_record_counts_again():
     assert on(store, steps)
 
 
+def test_who_is_admitted_is_no_stranger_any_more():
+    store = filled(4)
+
+    async def steps(registry):
+        registry.judge = lambda name, entry: entry.text.startswith("record")
+        store.put("/t/peers/m", "waits")
+        for number in range(150):
+            store.put("/t/alive/!%d" % number)
+        await registry.poll()
+        store.put("/t/alive/m")
+        await registry.poll()
+        assert "m" not in registry.alive
+        registry.admit("m")
+        for _ in range(2):
+            await registry.poll()
+        return "m" in registry.alive
+
+    assert on(store, steps)
+
+
 def test_values_that_are_too_long_to_be_fetched_keep_nobody_out():
     store = filled(20)
 

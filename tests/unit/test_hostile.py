@@ -676,11 +676,13 @@ def test_who_is_junior_to_all_others_but_itself_goes_to_another_address():
     dora = member(store, "dora", number=4)
     dora.steps(2)
     assert dora.ip == address
-    for _ in range(6):
-        for router in (alfa, bravo, carol):
-            router.membership.vouch(["alfa", "bravo", "carol"])
-            router.steps()
-        dora.steps()
+    for later in (0, 60, 110, 130, 131, 132):
+        with Clock(later):
+            for router in (alfa, bravo, carol):
+                router.membership.vouch(["alfa", "bravo", "carol"])
+                router.steps()
+            assert later > 110 or dora.ip == address, "there was no time for a session yet"
+            dora.steps()
     assert alfa.ip == address != dora.ip
     for router in (alfa, bravo, carol, dora):
         router.steps(2)
@@ -689,3 +691,45 @@ def test_who_is_junior_to_all_others_but_itself_goes_to_another_address():
     for router in (alfa, bravo, carol, dora):
         router.steps(2)
     assert store.revision == revision and store.claims[address] == "alfa"
+
+
+def test_who_follows_a_router_from_address_to_address_does_not_keep_it_moving():
+    store = Store()
+    alfa = mesh(store, "alfa")[0]
+    mallory = member(store, "mallory", number=3)
+    mallory.steps(2)
+    moves = 0
+    for later in range(0, 2000, 20):
+        before = alfa.ip
+        mallory.membership._set_address(before)
+        store.put("mallory", records.encode(mallory.membership.me, "/peers/mallory", SECRET))
+        with Clock(later):
+            alfa.steps()
+        moves += alfa.ip != before
+    assert moves == 4, "each pause is twice as long as the one before"
+
+
+def test_claims_that_nobody_has_a_record_for_are_taken_over():
+    store = Store()
+    alfa, bravo = mesh(store, "alfa", "bravo")
+    for number in range(3, 250):
+        store.claims["10.0.0.%d" % number] = "bravo"
+    carol = member(store, "carol", number=3)
+    asked = []
+    claim, carol.registry.claim = carol.registry.claim, None
+
+    async def counted(address):
+        asked.append(address)
+        return await claim(address)
+
+    # The registry passes over more claims than a mesh needs.
+    poll = carol.registry.poll
+
+    async def without():
+        changed = await poll()
+        carol.registry.claims = {}
+        return changed
+
+    carol.registry.claim, carol.registry.poll = counted, without
+    carol.steps(2)
+    assert carol.ip and len(asked) < 40

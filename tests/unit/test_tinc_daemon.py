@@ -316,6 +316,33 @@ def test_a_member_that_has_ever_other_keys_does_not_keep_tincd_from_its_work(rou
 
 
 @given(Router)
+def test_nor_does_one_that_rotates_its_keys_all_the_time(router):
+    times = 0
+    router.apply(tinc_conf="a", hosts_b=key("B"))
+    for number in range(40):
+        for letter in "BD":
+            times += started(router, tinc_conf="a", **{"hosts_b__%04d" % number: key(letter)})
+    assert times == 3
+
+
+@given(Router)
+def test_what_else_is_new_is_read_while_tincd_has_to_wait(router):
+    router.apply(tinc_conf="a", hosts_b=key("B"))
+    for letter in "CDEF":
+        router.apply(tinc_conf="a", hosts_b=key(letter))
+    assert router.apply(tinc_conf="a", hosts_b=key("F")) == ["set"]
+    router.refuses = True
+    try:
+        router.apply(tinc_conf="a", hosts_b=key("F"), hosts_c=key("C"))
+        raise AssertionError("applied")
+    except TincError:
+        router.refuses = False
+    assert router.apply(tinc_conf="a", hosts_b=key("F"), hosts_c=key("C")) == ["set", "reload"]
+    assert router.apply(tinc_conf="a", hosts_b=key("F"), hosts_c=key("C")) == ["set"]
+    assert len(router.reports) == 3 + 1
+
+
+@given(Router)
 def test_a_tincd_that_was_not_started_again_is_so_by_the_next_agent(router):
     router.apply(tinc_conf="a", hosts_b=key("B"))
     router.procd.fails = True

@@ -627,9 +627,9 @@ def test_statements_that_are_wrong_again_and_again_keep_nothing_else_waiting(_):
                 store.state(node, junk(node, turn))
             router.steps()
 
-    polls(alfa, 4, 0)
+    polls(alfa, 6, 0)
     assert alfa.others == ["bravo"]
-    polls(alfa, 1, 4)
+    polls(alfa, 1, 6)
     assert not alfa.membership.behind(), "that would be in vain"
     # Nor does one that starts with nothing wait for ever.
     disk.remove(trust.PATH)
@@ -638,6 +638,33 @@ def test_statements_that_are_wrong_again_and_again_keep_nothing_else_waiting(_):
     new.steps()
     polls(new, 8, 100)
     assert new.membership.admitted() is True
+
+
+@kept
+def test_who_is_approved_again_after_a_revocation_goes_on_from_its_serial(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    last = bravo.record().serial
+    # alfa is away meanwhile.
+    store.state("bravo", said("revoke", "bravo", 2))
+    bravo.steps(2)
+    del store.records["bravo"]
+    store.state("bravo", said("approve", "bravo", 3, shown(2)))
+    bravo.steps(3)
+    assert bravo.record().serial > last
+    alfa.steps(2)
+    assert alfa.others == ["bravo", "carol"] and texts(alfa) == {}
+
+
+@kept
+def test_who_was_a_stranger_and_is_approved_is_none_to_the_registry(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo")
+    told = []
+    alfa.registry.admit = told.append
+    store.state("carol", said("approve", "carol", 1, shown(3)))
+    alfa.steps(2)
+    assert alfa.others == ["bravo", "carol"] and "carol" in told
 
 
 @kept

@@ -122,6 +122,12 @@ class View:
     def recall(self, entries, cluster):
         """Begins with node -> records.Entry of members, which were read from the cluster of this id some time ago."""
 
+    def admit(self, name):
+        """A record that is kept counts from now on."""
+        if name in self._bad:
+            self._bad.discard(name)
+            self._recount = self._recount or any(self._spare)
+
     def reread(self):
         """Has the next poll read everything anew."""
         self._doubt = True
@@ -140,7 +146,8 @@ class View:
         else:
             owner = as_name(value) if table == _CLAIMS else name
             view = self._views[table]
-            nobodys = owner not in self.members or owner in self._bad
+            # What the owner says is of a router that waits for it, too.
+            nobodys = owner not in self.members or owner in self._bad and table != TRUST
             # Who may claim an address may claim any number of them; a member needs one, or two for a moment.
             nobodys = nobodys or table == _CLAIMS and len(view) >= 2 * len(self.members)
             if name not in view and owner != self._node and nobodys:
@@ -190,7 +197,8 @@ class View:
             self._passed[table] = self._spare[table] > 0
             self._spare[table] = 0
             owners = self.claims.values() if table == _CLAIMS else self._views[table]
-            self._strange[table] = len([name for name in owners if name not in self.members or name in self._bad])
+            bad = () if table == TRUST else self._bad
+            self._strange[table] = len([name for name in owners if name not in self.members or name in bad])
 
     def _forget(self, view, names):
         self._drop(view, [name for name in view if name not in names])

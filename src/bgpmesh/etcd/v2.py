@@ -42,11 +42,12 @@ class Registry(registry.View):
         self._cluster = cluster
         self._term = max(self._term, term)
         self._indexes = {}
+        anew, self._doubt = another or self._doubt, False
         for table in self._tables:
             for name, value, created, modified in tables[table]:
                 self._indexes[table, name] = modified
                 old = self._views[table].get(name) if table in registry.TEXTS else None
-                if another or not old or old.modified != modified:
+                if anew or not old or old.modified != modified:
                     self._take(table, name, value, created, modified)
             self._forget(self._views[table], set([key[0] for key in tables[table]]))
         self.revision = index

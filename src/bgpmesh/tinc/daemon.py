@@ -42,9 +42,10 @@ class Tincd:
         self._in_place = None  # the files that were compared with the folder last
         self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
-        self._rekeyed = set()  # names of nodes of which tincd remembers other keys than there are
-        self._waits = False  # whether it has to go by them for a while
-        self._patience = {}  # name -> when all its _APART will have passed, by compat.monotonic()
+        self._rekeyed = set()  # nodes of which tincd remembers other keys than there are
+        self._waits = False  # whether it has to go by them for a while, and was told the rest
+        self._told = False  # whether that was reported
+        self._patience = {}  # node -> when all its _APART will have passed, by compat.monotonic()
         self._procd = procd
         self._report = report
         self._dial = Retry(0.25, 4 if version == "1.0" else 2)
@@ -64,6 +65,10 @@ class Tincd:
         disk.make_folder(_HOSTS)
         stale, anew = self._write(plan.tinc, plan.tinc_name, self._known_in_place(plan))
         self._in_place = plan.tinc
+        if stale:
+            self._waits = False
+        if not anew:
+            self._rekeyed.clear()
         before = await self._procd.instance(SERVICE, "tincd")
         if not before.get("running"):
             _look_at_ground(plan.port)
@@ -73,9 +78,10 @@ class Tincd:
         why = self._ails()
         if anew and self._may_forget():
             why = "the keys it goes by are in no file"
-        elif anew and not self._waits:
-            names = ", ".join(sorted(self._rekeyed))
-            self._report("%s: ever other keys; tincd goes on without the newest for a while" % names)
+        elif anew and not self._told:
+            nodes = ", ".join(sorted(self._rekeyed))
+            self._report("%s: ever other keys; tincd goes on without the newest for a while" % nodes)
+        self._told = anew and not why
         if why and before.get("running"):
             earlier = str(before.get("pid"))
             self._report("tincd is started again: " + why)
@@ -124,7 +130,7 @@ class Tincd:
             if node and (node not in self.nodes or found[name].reachable):
                 self.nodes[node] = found[name]
         self.running = True
-        lacking = [node for node in plan.dialled if node in online and not self._has_tunnel(node)]
+        lacking = [node for node in plan.dialled if node in online and not self.has_tunnel(node)]
         unreached = [node for node in lacking if not self.reaches(node)]
         if not lacking:
             self._detour.succeeded()
@@ -178,7 +184,8 @@ class Tincd:
         """Whether there is a tunnel to the node, direct or by way of others."""
         return node in self.nodes and self.nodes[node].reachable
 
-    def _has_tunnel(self, node):
+    def has_tunnel(self, node):
+        """Whether there is a tunnel to the node, not by way of others."""
         return self.reaches(node) and self.nodes[node].direct
 
     def _ails(self):
@@ -205,15 +212,15 @@ class Tincd:
     def _may_forget(self):
         """Whether tincd may be started again now for the keys that it remembers."""
         soon = compat.monotonic() + (_BURST - 1) * _APART
-        return not self._rekeyed or any([self._patience.get(name, soon) <= soon for name in self._rekeyed])
+        return not self._rekeyed or any([self._patience.get(node, soon) <= soon for node in self._rekeyed])
 
     def _forget(self, own):
         """Notes that tincd remembers nothing any more. own: its own name, for whose keys it never waits."""
         now = compat.monotonic()
-        self._patience = {name: self._patience[name] for name in self._patience if self._patience[name] > now}
-        for name in self._rekeyed:
-            if name != own:
-                self._patience[name] = self._patience.get(name, now) + _APART
+        self._patience = {node: self._patience[node] for node in self._patience if self._patience[node] > now}
+        for node in self._rekeyed:
+            if node != _node(own):
+                self._patience[node] = self._patience.get(node, now) + _APART
         self._rekeyed.clear()
 
     def clean(self, plan):
@@ -268,7 +275,7 @@ class Tincd:
                 stale, mark = True, mark or ""
                 if name.startswith("hosts/") and self._is_remembered(name[6:], before, text, own):
                     mark = _ANEW
-                    self._rekeyed.add(name[6:])
+                    self._rekeyed.add(_node(name[6:]))
                 disk.write(_STALE, mark, 0o600)
                 disk.write(path, text, mode, old=True)
         return stale, mark == _ANEW
@@ -285,6 +292,11 @@ class Tincd:
 
 def _lacks_key(node):
     return node.reachable and node.direct and node.keyed is False
+
+
+def _node(name):
+    """Whose name in tinc it is, of whatever generation of keys (records.tinc_name)."""
+    return name[:-6] if name[-6:-4] == "__" and name[-4:].isdigit() else name
 
 
 def _look_at_ground(port):
