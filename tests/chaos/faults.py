@@ -438,7 +438,8 @@ def hostile_records(field, kind, seed):
     keys = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in HOSTILE[kind](dice, field).items()
     }
-    field.litter.update(keys)
+    for key, value in keys.items():
+        field.litter.setdefault(key, set()).add(value)
     for key, value in keys.items():
         if not field.put(key, value):
             break  # etcd takes nothing now: the others would wait as long, and hold up what comes next

@@ -35,11 +35,12 @@ ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no
 
 
 class Field:
-    """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: what faults put into
-    etcd. `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers whose cache a fault
-    has written junk into. `crammed`: router → when its memory had room again, None before. `drained`: routers that are
-    to be told that they are so no longer. `dismissed`: of CROWD, who is to be a member no longer. `settled`: how often
-    everything was as it should be. `lock` is held while a router's power changes, and by who looks at one.
+    """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: key → all texts that
+    faults put into etcd. `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers
+    whose cache a fault has written junk into. `crammed`: router → when its memory had room again, None before.
+    `drained`: routers that are to be told that they are so no longer. `dismissed`: of CROWD, who is to be a member no
+    longer. `settled`: how often everything was as it should be. `lock` is held while a router's power changes, and by
+    who looks at one.
     """
 
     def __init__(self, name, say):
@@ -259,7 +260,7 @@ class Field:
             except (CommandError, ValueError):
                 return False
             found = [tuple(_text(each.get(part, "")) for part in ("key", "value")) for each in kept]
-            keys = [key for key, value in found if self.litter.get(key) == value]
+            keys = [key for key, value in found if value in self.litter.get(key, ())]
         return all(self.delete(key) for key in keys or ())
 
 
