@@ -114,6 +114,15 @@ def sessions(router):
     return found
 
 
+def daemons(router, program):
+    """The pids of a program, without what it has just forked to run a script: tinc 1.0 does at every reload."""
+    parents = {}
+    for pid in router.pids(program):
+        with contextlib.suppress(OSError):
+            parents[pid] = int(re.search(r"PPid:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    return [pid for pid in parents if parents[pid] not in parents]
+
+
 @contextlib.contextmanager
 def undisturbed(lab, but=()):
     """What is done inside leaves alone sessions, tincd and bird of all running routers but those named."""
@@ -124,8 +133,8 @@ def undisturbed(lab, but=()):
         return {
             router.name: {
                 "sessions": {peer: since for peer, since in sessions(router).items() if peer not in names},
-                "tincd": router.pids("tincd"),
-                "bird": router.pids("bird"),
+                "tincd": daemons(router, "tincd"),
+                "bird": daemons(router, "bird"),
             }
             for router in routers
         }
