@@ -555,7 +555,7 @@ class Membership:
     def _is_in_vain(self, ip):
         """Whether ours is an address that another member has for good, and with us nobody is in the mesh.
 
-        Who deletes a senior's record before it joins sees a junior in its place, and is none itself to nobody else.
+        Who deletes a senior's record before it joins sees a junior in its place, and is itself the junior to all others.
         """
         self._rival(ip)
         rival = self._users[2] if self._signed and ip else None
@@ -607,8 +607,8 @@ class Membership:
             if owner == node:
                 return ip
             tried += 1
-            # Where records are signed claims that are no member's do not count.
-            if self._signed and tried >= _TRIES and await self._steal(ip, owner):
+            # There is no end to what somebody may claim: where records are signed, these alone say what is taken.
+            if self._signed and self.registry.crowded and tried >= _TRIES and await self._steal(ip, owner):
                 return ip
         return await self._claim_abandoned()
 

@@ -48,7 +48,7 @@ class Registry:
         self.revision = 0
         self.generation = 0
         self.passed_over = 0
-        self.overfull = False
+        self.overfull = self.crowded = False
         self.judge = None
         self._read = {}
         self.puts = []

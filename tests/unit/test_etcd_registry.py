@@ -899,10 +899,16 @@ def test_pages_that_lead_nowhere_are_an_error_and_no_endless_search():
     on(store, steps)
 
 
-def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
-    before = registry._MOST
-    registry._MOST = 60
+def crammed(store, steps):
+    """As on(), where a poll takes no more than 60 keys."""
+    before, registry._MOST = registry._MOST, 60
+    try:
+        return on(store, steps)
+    finally:
+        registry._MOST = before
 
+
+def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
     async def steps(alfa):
         await alfa.poll()
         for number in range(300):
@@ -915,16 +921,10 @@ def test_more_keys_than_a_mesh_has_are_refused_before_they_fill_the_memory():
         assert agrees(alfa, store)
 
     store = filled()
-    try:
-        on(store, steps)
-    finally:
-        registry._MOST = before
+    crammed(store, steps)
 
 
 def test_any_number_of_claims_keeps_nobody_from_hearing_the_rest():
-    before = registry._MOST
-    registry._MOST = 60
-
     async def steps(alfa):
         await alfa.poll()
         for number in range(300):
@@ -949,10 +949,7 @@ def test_any_number_of_claims_keeps_nobody_from_hearing_the_rest():
         return agrees(alfa, store)
 
     store = filled(8)
-    try:
-        assert on(store, steps)
-    finally:
-        registry._MOST = before
+    assert crammed(store, steps)
 
 
 def test_each_right_that_is_missing_is_named():

@@ -731,5 +731,25 @@ def test_claims_that_nobody_has_a_record_for_are_taken_over():
         return changed
 
     carol.registry.claim, carol.registry.poll = counted, without
+    carol.registry.crowded = True
     carol.steps(2)
     assert carol.ip and len(asked) < 40
+
+
+def test_of_many_who_join_at_once_nobody_takes_an_address_from_another():
+    store = Store()
+    joining = [member(store, "n%d" % number, number=number + 1) for number in range(9)]
+    for number in range(1, 41):
+        store.claims["10.0.0.%d" % number] = "m%d" % number  # who has no record yet
+    for router in joining:
+        poll = router.registry.poll
+
+        async def before(poll=poll, registry=router.registry):
+            changed = await poll()
+            registry.claims = {}
+            return changed
+
+        router.registry.poll = before
+        router.steps()
+    assert [store.claims["10.0.0.%d" % number] for number in (1, 17, 18, 40)] == ["m1", "m17", "m18", "m40"]
+    assert len(set([router.ip for router in joining])) == len(joining)

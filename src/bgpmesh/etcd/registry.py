@@ -122,6 +122,11 @@ class View:
     def recall(self, entries, cluster):
         """Begins with node -> records.Entry of members, which were read from the cluster of this id some time ago."""
 
+    @property
+    def crowded(self):
+        """Whether there are claims that were passed over."""
+        return self.overfull or self._spare[_CLAIMS] > 0
+
     def admit(self, name):
         """A record that is kept counts from now on."""
         if name in self._bad:

@@ -122,8 +122,8 @@ def host(member, found, name=None):
     rsa, ed25519 = keys[0] if keys else (member.key, member.ed25519)
     lines = [HEADER.rstrip()]
     if member.endpoint:
-        host, port = member.endpoint
-        lines += ["Address = %s %d" % (one, port) for one in found.get(host, (host,) if not is_name(host) else ())]
+        where, port = member.endpoint
+        lines += ["Address = %s %d" % (one, port) for one in found.get(where, () if is_name(where) else (where,))]
     if ed25519:
         lines.append("Ed25519PublicKey = " + ed25519)
     if rsa:
