@@ -555,7 +555,7 @@ class Membership:
     def _is_in_vain(self, ip):
         """Whether ours is an address that another member has for good, and with us nobody is in the mesh.
 
-        Who deletes a senior's record before it joins sees a junior in its place, and is itself the junior to all others.
+        Who joins while a senior's record is deleted sees a junior in its place, and is the junior itself to all others.
         """
         self._rival(ip)
         rival = self._users[2] if self._signed and ip else None
