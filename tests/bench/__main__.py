@@ -2,9 +2,9 @@
 
 PARTS=start,join,noop,memory,failover,graph,footprint RUNS=3 IDLE=180 FAILURES=20 in the environment choose
 what is measured, how often and how long. Only where they are asked for, since they take long or have no limits:
-`loss` (sessions that end while packets get lost, LOSSY=3600), `routers` (how many this machine takes), `hotspots`
-(where CPython spends its time). SCALE=1 is PARTS=scale,crowd with SIZES=100,1000,5000 members; DRAW=docs/scale.svg has
-it draw a picture.
+`loss` (sessions that end while packets get lost, LOSSY=3600), `hotspots` (where CPython spends its time). SCALE=1 is
+PARTS=scale,crowd,routers: SIZES=100,1000,5000 members, all of whom lose their power, and as many real routers as this
+machine takes; DRAW=docs/scale.svg has it draw a picture.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     env = os.environ
     large = env.get("SCALE", "0") not in ("", "0")
-    usual = "scale,crowd" if large else "start,join,noop,memory,failover,graph,footprint"
+    usual = "scale,crowd,routers" if large else "start,join,noop,memory,failover,graph,footprint"
     parser.add_argument("--parts", default=env.get("PARTS") or usual, help="which, with commas between")
     parser.add_argument("--runs", type=int, default=int(env.get("RUNS") or 3), help="how often, for a median")
     parser.add_argument(

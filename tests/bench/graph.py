@@ -25,6 +25,12 @@ def run(report, arguments):
         for name, text in GRAPHS:
             if nodes in SIZES[name]:
                 _measure(report, nodes, name, text, arguments.runs)
+    found = report.values["graph"]
+    for nodes, ours in ((10, "each pair once"), (25, "three each")):
+        for figure, unit in (("", "s"), (", nine in ten", "s"), (", CPU of a tincd", "s")):
+            what = figure or ", all sessions"
+            this, other = (found[f"{nodes}, {name}{figure}"] for name in (ours, "both ways"))
+            report.beside(f"{nodes} routers{what}: {ours}, and a ConnectTo from both ends", this, other, unit)
 
 
 def _measure(report, nodes, name, text, runs):

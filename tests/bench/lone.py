@@ -133,8 +133,12 @@ class Lone:
         await self.mesh.step()
 
     async def save(self):
-        """The cache."""
+        """The cache, which is not written where something was a minute ago."""
         self.member.save()
+
+    async def keep(self):
+        """The cache, as before the agent ends."""
+        self.member.save(True)
 
     async def rest(self):
         """Nothing any more."""

@@ -8,6 +8,7 @@ import time
 
 from . import outside
 from .mesh import Mesh, middle
+from .scale import Etcd
 
 MEMBERS = 50
 POLLS = 10_000
@@ -49,6 +50,14 @@ def run(report, arguments):
             },
             IDLE,
         )
+        with Etcd() as etcd, etcd.watched() as watcher:
+            time.sleep(10)  # until it has been told that it watches
+            ours, theirs = outside.memory(crowd.pid(1, "agent"))[0], outside.memory(watcher.pid)[0]
+        report.add("memory", "private, `etcdctl watch`", theirs, "kB", note="a program in Go", digits=0)
+        report.beside(
+            f"private memory: the agent of a mesh of {MEMBERS}, and `etcdctl watch`, which does nothing but watch",
+            ours, theirs, "kB",
+        )  # fmt: skip
         for mesh, runtime in ((crowd, "micropython"), (crowd_py, "python3")):
             _memory(report, mesh, runtime)
         for mesh, runtime in ((crowd, "micropython"), (crowd_py, "python3")):

@@ -10,6 +10,7 @@ class Report:
     def __init__(self):
         self._start = time.monotonic()
         self._rows = []
+        self._beside = []
         self.values = {}
         self.missed = []
 
@@ -40,9 +41,19 @@ class Report:
         )
         self.say("  ".join(cell for cell in self._rows[-1] if cell))
 
+    def beside(self, what, this, other, unit):
+        """A figure of this and of what people would use instead, from one run: the ratio is what is shown first."""
+        if this and other:
+            self.values.setdefault("beside", {})[what] = round(other / this, 2)
+            self._beside.append((f"{other / this:.1f} x", f"{this:.4g} {unit}", f"{other:.4g} {unit}", what))
+
     def table(self):
-        """All figures as text, the limits beside them."""
-        rows = [("PART", "FIGURE", "VALUE", "LIMIT", "", "NOTE"), *self._rows]
-        widths = [max(len(row[column]) for row in rows) for column in range(6)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
-        return "\n".join(line.rstrip() for line in lines)
+        """All figures as text: the ratios first, then everything, the limits beside it."""
+        found = _aligned([("LESS", "THIS", "THE OTHER", "OF WHAT"), *self._beside]) + "\n\n" if self._beside else ""
+        return found + _aligned([("PART", "FIGURE", "VALUE", "LIMIT", "", "NOTE"), *self._rows])
+
+
+def _aligned(rows):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

@@ -52,6 +52,10 @@ FIGURES = (
     ("another's change, bytes", "change", "bytes", "B"),
     ("another's change, files", "change", "files", ""),
     ("another's change, bytes of files", "change", "written", "B"),
+    ("a new member", "new", "cpu", "ms"),
+    ("a new member, bytes", "new", "bytes", "B"),
+    ("a new member, files", "new", "files", ""),
+    ("all members kept on flash, bytes", "keep", "written", "B"),
     ("another that goes offline, requests", "gone", "requests", ""),
     ("another that goes offline, bytes", "gone", "bytes", "B"),
     ("heap after the start", "start", "heap", "kB"),
@@ -121,6 +125,12 @@ def _measure(etcd, crowd, lone):
     found["gone"] = lone.step("change")
     etcd.put(keys(crowd[0])[-1:])
     lone.step("change")
+    newcomer = keys(member(60000))
+    etcd.put(newcomer)
+    found["new"] = lone.step("change")
+    found["keep"] = lone.step("keep")
+    for key, _ in newcomer:
+        etcd.delete(key)
     found["rest"] = lone.step("rest")
     return found
 
@@ -131,15 +141,16 @@ def drawn(curves):
         ("processor time, ms", ("plan", "another's change", "look at the daemons", "poll")),
         ("bytes from and to etcd", ("first listing, bytes", "another that goes offline, bytes", "poll, bytes")),
         ("bytes of files", ("files from nothing, bytes", "another's change, bytes of files")),
+        ("files", ("files from nothing, number", "another's change, files")),
         ("memory, kB", ("private after", "heap at rest")),
     )
-    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1040 720" font-family="sans-serif" font-size="12">']
-    parts.append('<rect width="1040" height="720" fill="#fff"/>')
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1040 1070" font-family="sans-serif" font-size="12">']
+    parts.append('<rect width="1040" height="1070" fill="#fff"/>')
     for at, (title, figures) in enumerate(panels):
         parts += _panel(60 + at % 2 * 520, 40 + at // 2 * 350, title, figures, curves)
     sizes = ", ".join(f"{size:,}" for size in SIZES)
     words = f"One router of a mesh of {sizes} members. Solid: MicroPython; dashed: CPython."
-    return "\n".join([*parts, f'<text x="60" y="708" fill="#444">{words}</text>', "</svg>\n"])
+    return "\n".join([*parts, f'<text x="60" y="1058" fill="#444">{words}</text>', "</svg>\n"])
 
 
 def _panel(left, top, title, figures, curves):
@@ -157,7 +168,7 @@ def _panel(left, top, title, figures, curves):
     for power in range(low, high + 1):
         x, y = place(SIZES[0], 10**power).split(",")
         yield f'<line x1="{x}" y1="{y}" x2="{left + width}" y2="{y}" stroke="#ddd"/>'
-        yield f'<text x="{left - 6}" y="{int(y) + 4}" text-anchor="end">{10**power:,g}</text>'
+        yield f'<text x="{left - 6}" y="{int(y) + 4}" text-anchor="end">{10**power:,}</text>'
     for members in SIZES:
         x = place(members, 10**low).split(",")[0]
         yield f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{members:,}</text>'
@@ -221,7 +232,6 @@ class Etcd:
         for at in range(0, len(pairs), 120):
             puts = [{"request_put": {"key": b64(key), "value": b64(value)}} for key, value in pairs[at : at + 120]]
             self.post("/v3/kv/txn", {"success": puts})
-
 
     def delete(self, key):
         """Deletes a key."""

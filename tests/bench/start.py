@@ -58,6 +58,7 @@ def _measure(report, nodes, runs, limit=None, runtime="micropython", tinc="1.1",
     report.add("start", name + ", nine in ten", middle(tails), "s", note="sessions of the agents' mesh")
     timeline = {step: middle([each.get(step) for each in steps]) for step in STEPS}
     report.values["start"][name + ", timeline"] = timeline
+    report.add("start", name + ", record in etcd", timeline["record written"], "s", note="keys made before it")
     by_hand = {step: middle([each.get(step) for each in hand_steps]) for step in STEPS}
     print(f"\n{name}: seconds after the start, medians over routers and runs ({'agents':>6}, {'by hand':>7})")
     for step in STEPS:

@@ -1,5 +1,6 @@
 import asyncio
 
+from bgpmesh import agent as agent_module
 from bgpmesh import disk
 from bgpmesh.agent import Agent
 from bgpmesh.etcd import EtcdError
@@ -136,6 +137,56 @@ def test_routers_that_power_has_returned_to_ask_the_registry_one_after_another()
         assert agent._stagger() == 0
     finally:
         disk.read_or_none = before
+
+
+def listened(watch):
+    """Has an agent poll and listen, its watches being watch(hear), until it has done both three times."""
+    done = []
+    membership = Membership("all", done)
+    membership.last_success, membership.failures = 0, 0
+    watches = []
+
+    async def watched(hear):
+        watches.append(hear)
+        await watch(hear)
+
+    async def enough():
+        while len(watches) < 3 or done.count("step of all") < 3:
+            await asyncio.sleep(0.01)
+
+    async def main():
+        agent = Agent(Bus(), done.append)
+        agent.options.config = Config()
+        agent.options.keep = lambda: None
+        agent.mesh = Mesh()
+        agent.membership = membership
+        agent._observe_prefixes = lambda: asyncio.sleep(0)
+        tasks = [asyncio.create_task(agent._register()), asyncio.create_task(agent._listen())]
+        await asyncio.wait_for(enough(), 20)
+        for task in tasks:
+            task.cancel()
+
+    membership.watch = watched
+    before = agent_module._WATCH, agent_module._PAUSE
+    try:
+        agent_module._WATCH, agent_module._PAUSE = 0.2, 0.01
+        asyncio.run(main())
+    finally:
+        agent_module._WATCH, agent_module._PAUSE = before
+
+
+def test_polls_go_on_beside_a_watch_that_is_silent_or_denied_and_it_is_opened_anew():
+    async def silent(_):
+        await asyncio.sleep(3600)
+
+    async def denied(_):
+        raise EtcdError("permission", "etcd refused /alive/: no permission")
+
+    async def ended(_):
+        pass
+
+    for watch in (silent, denied, ended):
+        listened(watch)
 
 
 def left(fault=None):
