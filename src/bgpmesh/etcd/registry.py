@@ -15,7 +15,7 @@ _PAGE = 16  # keys of a table in one answer: what bounds its size
 _MOST = 1 << 16  # keys in one poll: what bounds the time it takes
 _STRANGERS = 64  # keys of each table that are kept though no member is known to own them
 _STATEMENT = 2048  # bytes of a statement, at most
-_AUDIT = 60  # polls after which all keys are compared, whatever the counts say; as many as members in a large mesh
+_AUDIT = 60  # polls after which all keys are compared, whatever the counts say; two for each member of a large mesh
 _PARTS = 32  # of a table whose keys are counted to find what is gone
 _WRONG = 4  # of these that are looked at one by one, at most
 _MANY = 64  # members of a mesh that is large: of fewer all is a page or two, and what all do is little
@@ -312,7 +312,7 @@ class Registry(View):
         self._endpoint = self.endpoint
         self._polls = 0
         # All keys are much of a large mesh, and all its routers may have started at once.
-        self._audit = max(_AUDIT, len(self.members)) * (1 + compat.random_fraction()) // 2
+        self._audit = max(_AUDIT, 2 * len(self.members)) * (1 + compat.random_fraction()) // 2
 
     async def _find_gone(self, table):
         """Drops what was deleted from a large table; whether it is found, by counting the keys of its parts."""
