@@ -287,7 +287,8 @@ class Owner(threading.Thread):
                 # Removed from etcd before any router had heard of it.
                 with contextlib.suppress(CommandError):
                     kept = self._field.etcdctl(["get", "--prefix", "--keys-only", "/trust/"]).stdout.split()
-                    self._said = {node: said for node, said in self._said.items() if f"/trust/{node}" in kept}
+                    with self._lock:
+                        self._said = {node: said for node, said in self._said.items() if f"/trust/{node}" in kept}
                 looked = time.monotonic()
             for node in (*NODES, *CROWD):
                 identity = self._field.router(node).dir / "upper/etc/bgpmesh/identity"
@@ -308,6 +309,7 @@ class Owner(threading.Thread):
             if self._said.get(node) != (verb, shown):
                 self._serial += 1
                 text = trust.compose(verb, f"/trust/{node}", self._serial, shown)
+                self._said.pop(node, None)  # what etcd does not answer it may yet have taken
                 if not self._field.put(f"/trust/{node}", text + self._key.sign(text.encode()) + "\n"):
                     return False
                 self._said[node] = verb, shown
