@@ -23,6 +23,7 @@ _METRICS = "/var/prometheus/bgpmesh.prom"  # what it reads
 _WATCH = 120  # seconds after which a watch is opened anew: one that has gone deaf looks like one that has no news
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
+_REST = 4  # times as long as a step took the next one waits that the registry rings for
 _SPREAD = 0.00001  # seconds for each two members, over which the routers spread their polls after a change: of each
 # poll etcd has the more to look through the more members there are
 _FIRST = 0.03  # seconds for each member, over which they spread their first poll where power has returned to all
@@ -59,6 +60,7 @@ class Agent:
         self._hurried = False  # whether somebody has asked for a look at the registry without delay
         self._observed_at = -_REVIEW  # when the interfaces were last looked at
         self._watch = None  # the task that listens to the registry
+        self._rested_at = 0  # until when the last step leaves the processor to others, by compat.monotonic()
         self._rung = False  # whether a poll is about to be made because the registry told of a change
         self._web = None  # (address and port, task that serves there)
         self._rotation = None  # of the keys, where there is or was one
@@ -332,7 +334,10 @@ class Agent:
             try:
                 async with self._registering:
                     membership = self.membership  # by now it may be another
+                    began = compat.monotonic()
                     changed = not self._leaving and await membership.step()
+                    now = compat.monotonic()
+                    self._rested_at = now + min(self.config.poll_interval, _REST * (now - began))
                 retry.succeeded()
                 self.problems.replace("etcd", [])
             except etcd.EtcdError as error:
@@ -345,8 +350,8 @@ class Agent:
                 self.mesh.refresh()
             self.options.keep()
             moving = self.mesh.moving()
+            membership.save(moving=moving)
             if not moving:
-                membership.save()
                 if not self._settled:
                     self._settled = True
                     compat.release_code()
@@ -379,9 +384,10 @@ class Agent:
             asyncio.create_task(self._poll_soon())
 
     async def _poll_soon(self):
-        # Not all routers of a large mesh at once.
+        # Not all routers of a large mesh at once; and who writes all the time leaves a slow router time for the rest.
         spread = len(self.membership.others) ** 2 * _SPREAD
-        await asyncio.sleep(_MOMENT + compat.random_fraction() * spread)
+        pause = self._rested_at - compat.monotonic()
+        await asyncio.sleep(max(pause, _MOMENT + compat.random_fraction() * spread))
         self._rung = False
         self._poll.set()
 

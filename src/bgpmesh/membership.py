@@ -13,6 +13,9 @@ _VAIN = 120  # seconds for which another member may have our address and nobody 
 _TRIES = 16  # addresses of which nobody but a claim says that they are taken
 _WAITING = 64  # routers that are kept which the owner has not approved
 _UNAPPROVED = ("pending", "revoked", "unapproved")
+_REWRITES, _SPAN = 10, 120  # times in so many seconds that a record is written that says nothing new
+_UNSAVED = 300  # seconds for which what changes all the time is not written to flash
+_RELEASES = 8  # claims that are given up in one step: anybody may have written them in our name
 _NAMED = 32  # members with something wrong that get a problem each; more of them share one
 
 
@@ -57,9 +60,12 @@ class Membership:
         self._sure = False  # whether our record in the registry is seen to be the latest that we signed
         self._cached = None  # the revision at which it was put last, as the cache has it
         self._kept = None  # (Entry, Member, secret) of ours that were the same
+        self._said = None  # what our record said that was written last, but for its serial
+        self._rewritten = []  # when the same was written again lately
         self._bridged = False  # whether sessions may begin anew with another secret
         self._taken_at = None  # when another router was last seen alive under our name
         self._unsaved = True
+        self._saved_at = compat.monotonic()  # when there was nothing to write last
         self._news = False  # whether the members have changed since a step said so
         self._unheard = True  # whether the owner may have said what is not acted on yet
         self._unapproved = set()  # nodes of records that are kept though the owner has not approved them
@@ -282,12 +288,17 @@ class Membership:
         self.claims = {} if self._signed else self.registry.claims
         return changed
 
-    def save(self, ending=False):
+    def save(self, ending=False, moving=False):
         """Writes the cache where it has changed; a failure is a problem that stays until a write succeeds.
 
-        ending: whether it is the last time, so that it cannot wait.
+        ending: whether it is the last time, so that it cannot wait; moving: whether it would better wait for a while.
         """
-        if not self._unsaved or not self.me or self.settling():
+        now = compat.monotonic()
+        if not self._unsaved:
+            self._saved_at = now
+        # What never comes to rest is written all the same: somebody may see to it that it does not.
+        waits = self.settling() or moving and not ending
+        if not self._unsaved or not self.me or waits and (ending or now - self._saved_at < _UNSAVED):
             return
         try:
             self._cache.cluster = self.registry.cluster or self._cache.cluster
@@ -319,7 +330,7 @@ class Membership:
         lease to the other, its name is not free.
         """
         member = self.own()
-        if not member:
+        if not member or self.id and member.id == self.id:
             return False
         # The keys to come are ours as well: where the record has them, the agent was cut off in a rotation.
         for _, rsa, ed25519 in member.identities():
@@ -424,7 +435,9 @@ class Membership:
         if code not in _UNAPPROVED:
             self._unapproved.discard(node)
             # Whatever was put into its place, a member is no stranger.
-            return code != "bad_record" or bool(self._in_force(node))
+            if code == "bad_record" or self.trust and self._is_gone(entry.verdict):
+                return bool(self._in_force(node)) or node == self.config.node or self._serials.get(node) > 0
+            return True
         entry.shed()
         if not self.config.secret:
             return False
@@ -533,6 +546,12 @@ class Membership:
             self._clash_since, self._vain = None, 2 * self._vain
             return await self._claim_free(None, before) != before
         wanted = config.address or before
+        if before and wanted == before and self._is_proven():
+            # The claim is for those who join. Who can merely write it has no say in whose the address is.
+            if self.registry.claims.get(wanted) != config.node and not await self._take_over(wanted):
+                await self.registry.claim(wanted)
+            self._problems.replace("address", [])
+            return False
         if wanted and self._owner(wanted) == config.node:
             self._problems.replace("address", [])
             if not before:
@@ -551,6 +570,10 @@ class Membership:
                 self.me = None
             return (self.me.ip if self.me else None) != before
         return await self._claim_free(wanted) != before
+
+    def _is_proven(self):
+        """Whether a signed record of ours was seen with our address, which no senior has."""
+        return self._signed and self.me.created < _LAST and not self._rival(self.me.ip)
 
     def _is_in_vain(self, ip):
         """Whether ours is an address that another member has for good, and with us nobody is in the mesh.
@@ -661,14 +684,19 @@ class Membership:
         seen = self.registry.revision, self.me
         if not self.me or seen == self._released_at:
             return
-        for ip in [ip for ip, owner in self.registry.claims.items() if owner == self.config.node and ip != self.me.ip]:
+        owners = self.registry.claims
+        ours = [ip for ip in owners if owners[ip] == self.config.node and ip != self.me.ip and "\\" not in ip]
+        for ip in ours[:_RELEASES]:
             await self.registry.release(ip)
-        self._released_at = seen
+        if len(ours) <= _RELEASES:
+            self._released_at = seen
 
     async def _keep_record(self):
         """Writes our record where the registry has none or another one. True where it was written."""
         if not self.me or self.prefixes is None:
             return False
+        if self._rewritten and compat.monotonic() - self._rewritten[-1] >= _SPAN:
+            self._goes_well()
         own = self.registry.members.get(self.config.node)
         if self._is_switching():
             return False
@@ -682,6 +710,13 @@ class Membership:
         self.me.serial = self._serials.get(self.config.node)
         if self._sure and own and own.text == records.encode(self.me, self.key(), secret, self._identity):
             self._kept = own, self.me, secret
+            return False
+        before, self.me.serial = self.me.serial, 0
+        said = records.encode(self.me, self.key(), secret)
+        self.me.serial = before
+        if said != self._said:
+            self._goes_well()
+        elif not self._may_rewrite():
             return False
         if own and self._has_left(self.config.node):
             await self.registry.withdraw()  # who left and comes back is a junior
@@ -698,12 +733,32 @@ class Membership:
         self._serials.note(self.config.node, self.me.serial)  # whatever becomes of it
         await self.registry.put_record(records.encode(self.me, self.key(), secret, self._identity))
         self._sure = True
+        self._said = said
         return True
+
+    def _goes_well(self):
+        self._rewritten = []
+        self._problems.replace("record", [])
+
+    def _may_rewrite(self):
+        """Whether the record may be written once more though it says nothing new: each time wakes up everybody."""
+        now = compat.monotonic()
+        self._rewritten = [at for at in self._rewritten if now - at < _SPAN]
+        if len(self._rewritten) < _REWRITES:
+            self._rewritten.append(now)
+            return True
+        text = "this router's record is overwritten again and again, or refused: is there a copy of this router? set "
+        text += "another name on one: uci set bgpmesh.main.node=…; or somebody else writes %s" % self.key()
+        self._problems.replace("record", [Problem("record_overwritten", self.config.node, text)])
+        return False
 
     def _has_left(self, node):
         """Whether what the registry has of a node is its farewell."""
-        decoded = self._decoded.get(node)
-        return bool(decoded) and not any(decoded[1:3])
+        return self._is_gone(self._decoded.get(node))
+
+    @staticmethod
+    def _is_gone(verdict):
+        return bool(verdict) and not any(verdict[1:3])
 
     def _is_switching(self):
         """Whether the record says that our keys are to come, and tincd has not been told of them yet.

@@ -183,7 +183,12 @@ def local_prefixes(config, found):
             problems.append(Problem("prefix_unusable", str(prefix), "%s is not announced: %s" % (prefix, fault)))
         else:
             kept[str(prefix)] = prefix
-    return sorted(kept.values(), key=lambda prefix: prefix.key()), problems
+    kept = sorted(kept.values(), key=lambda prefix: prefix.key())
+    if kept[records.MAX_PREFIXES :]:
+        text = "%d prefixes are not announced: a router has at most %d; %s is the first of them"
+        text %= len(kept) - records.MAX_PREFIXES, records.MAX_PREFIXES, kept[records.MAX_PREFIXES]
+        problems.append(Problem("prefix_unusable", "more", text))
+    return kept[: records.MAX_PREFIXES], problems
 
 
 class _Reserved:

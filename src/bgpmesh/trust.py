@@ -242,11 +242,13 @@ class Trust:
             return False
         self._gained = True
         if known and known.serial == found.serial:
-            if known.text.split("\n")[0] == text.split("\n")[0]:
+            ours, theirs = known.text.split("\n")[0], text.split("\n")[0]
+            if ours == theirs:
                 # Flash has damaged the signature.
                 self.statements[node] = found
                 self._unsaved = True
-            return False
+            if theirs <= ours:
+                return False  # of two that were made in the same second one holds for all: what revokes, if any does
         if found.approved:
             if known and found.approved != self._ids.get(node) and node != self._config.node:
                 self.renewed.add(node)

@@ -94,7 +94,7 @@ class Etcd:
             return found
         if path != "/v3/lease/keepalive":
             found["header"] = self._header()
-        return answer(json.dumps(found).encode())
+        return answer(json.dumps(found, separators=(",", ":")).encode())
 
     def _header(self):
         return {"cluster_id": self.cluster, "revision": str(self.revision), "raft_term": str(self.term)}

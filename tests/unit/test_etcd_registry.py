@@ -987,3 +987,41 @@ def test_each_right_that_is_missing_is_named():
     assert denied(alive) == "read /t/alive/* nor write /t/alive/alfa"
     assert denied(b"delete_range") == "write /t/claims/*"
     assert denied(claims, peers + b'"') == "read /t/peers/*, /t/claims/* nor write /t/claims/*"
+
+
+def test_a_key_whose_name_is_longer_than_an_answer_is_stepped_over():
+    for table in ("claims", "alive", "peers"):
+        store = filled(5)
+
+        async def steps(alfa, store=store, table=table):
+            await alfa.poll()
+            for end in ("", "y", "\xff"):
+                store.put("/t/%s/n2%s%s" % (table, "x" * 20000, end), "n1")
+            store.put("/t/peers/n3", "another")
+            await alfa.poll()
+            new = Registry(alfa._client, "/t", "bravo", 30)
+            for one in alfa, new:
+                await one.poll()
+                await one.poll()
+                assert one.members["n3"].text == "another" and len(one.members) == len(one.alive) == 5
+                store.paths.clear()
+                await one.poll()
+                assert len(store.paths) == 1  # it costs nothing while nothing changes
+            store.delete("/t/%s/n2%sy" % (table, "x" * 20000))
+            store.delete("/t/peers/n4")
+            for one in alfa, new:
+                await one.poll()
+                assert len(one.members) == 4
+
+        on(store, steps, limit=16000)
+
+
+def test_claims_in_its_own_name_are_bounded_like_a_strangers():
+    async def steps(alfa):
+        for number in range(200):
+            store.put("/t/claims/y%03d" % number, "alfa")
+        await alfa.poll()
+        return len(alfa.claims), alfa.crowded, alfa.claims["10.0.0.2"]
+
+    store = filled()
+    assert on(store, steps) == (3 + registry._OWN + registry._STRANGERS, True, "n2")

@@ -429,6 +429,96 @@ def test_a_name_that_another_router_has():
         assert second.record().ed25519 == ED25519[1]
 
 
+
+def test_who_can_write_claims_has_no_say_in_whose_an_address_is():
+    for more, ip in ((), "10.0.0.1"), (("option address '10.0.0.9'",), "10.0.0.9"):
+        store = Store()
+        alfa = Router(store, "alfa", "option secret '%s'" % SECRET, *more)
+        alfa.steps(3)
+        registry, changes = alfa.registry, []
+        poll, steal = registry.poll, registry.steal
+
+        def claims(address=ip, store=store, changes=changes):
+            changes.append(address)
+            store.revision += 1
+            store.claims[address] = "x%d" % len(changes)
+
+        async def polled(claims=claims, poll=poll):
+            claims()
+            return await poll()
+
+        async def stolen(address, owner, claims=claims, steal=steal):
+            claims(address)  # between the look and what follows from it
+            return await steal(address, owner)
+
+        registry.poll, registry.steal = polled, stolen
+        for _ in range(5):
+            alfa.steps()
+            assert (alfa.ip, alfa.faults()) == (ip, []) and changes
+        del store.records["alfa"]
+        alfa.steps(2)
+        assert alfa.ip == alfa.record().ip == ip
+        registry.poll, registry.steal = poll, steal
+        alfa.steps(2)
+        assert store.claims[ip] == "alfa"
+
+
+def test_claims_in_its_own_name_are_given_up_a_few_in_each_step():
+    store = Store()
+    alfa = Router(store)
+    alfa.steps(2)
+    for number in range(20):
+        store.claims["10.0.1.%d" % number] = "alfa"
+    store.claims["odd\\x20name"] = "alfa"  # no key is called so
+    store.revision += 1
+    for left in (12, 4, 0, 0):
+        alfa.steps()
+        assert len(store.claims) == left + 2
+    before = store.revision
+    alfa.steps()
+    assert store.revision == before
+
+
+def test_a_record_that_is_refused_or_overwritten_is_not_written_without_end():
+    store = Store()
+    alfa = Router(store, "alfa", "option secret '%s'" % SECRET)
+    alfa.membership.announce(prefixes(*["172.16.%d.0/24" % number for number in range(256)] + ["172.17.0.0/24"]))
+    alfa.steps(50)
+    assert len(alfa.registry.puts) < 12 and "record_overwritten" in alfa.faults()
+    with Clock(120):
+        alfa.steps(50)
+        assert 12 < len(alfa.registry.puts) < 24
+    alfa.membership.announce(prefixes("172.16.0.0/24"))
+    with Clock(130):
+        alfa.steps(2)
+        assert alfa.record().prefixes and alfa.faults() == []
+    # Two routers that were set up from one backup, each with a LAN of its own.
+    store = Store()
+    twins = [Router(store, "alfa", "option secret '%s'" % SECRET) for _ in range(2)]
+    for number, router in enumerate(twins):
+        router.membership.announce(prefixes("192.168.%d.0/24" % number))
+    for _ in range(50):
+        for router in twins:
+            router.steps()
+    assert sum([len(router.registry.puts) for router in twins]) < 24
+    assert "record_overwritten" in twins[0].faults() + twins[1].faults()
+
+
+def test_what_changes_all_the_time_is_kept_on_flash_all_the_same():
+    place = folder("busy")
+    before, cache.PATH = cache.PATH, place + "/members"
+    try:
+        router = Router(Store())
+        router.steps(2)
+        for later, kept in ((0, False), (200, False), (300, True)):
+            with Clock(later):
+                router.membership.save(moving=True)
+            assert bool(disk.read_or_none(cache.PATH)) is kept
+    finally:
+        cache.PATH = before
+        disk.remove_folder(place)
+
+
 def test_its_own_name_with_one_key_the_same_is_its_own():
     store = Store()
     Router(store).steps(2)

@@ -218,6 +218,12 @@ def test_prefixes_of_interfaces_and_options_are_announced():
     )
 
 
+def test_more_prefixes_than_a_record_may_have_are_left_out_and_said():
+    found = ["10.%d.%d.0/24" % (100 + number // 200, number % 200) for number in range(258)]
+    usable, problems = local(found)
+    assert (usable, problems) == (found[:256], [("prefix_unusable", "more")])
+
+
 def test_ipv6_prefixes_only_where_the_overlay_has_ipv6():
     found = ["192.168.1.0/24", "2001:db8:1::/64"]
     assert local(found)[0] == ["192.168.1.0/24"]

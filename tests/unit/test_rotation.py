@@ -5,7 +5,7 @@ from fake_http import run
 from fake_registry import Store
 from test_membership import Router as Joined
 
-from bgpmesh import clock, compat, disk, records
+from bgpmesh import cache, clock, compat, disk, records
 from bgpmesh.problems import Problems
 from bgpmesh.tinc import keys, rotation
 
@@ -37,7 +37,8 @@ class Router:
 
     def __init__(self):
         self.folder = folder("rotation")
-        self.kept = keys.STATE, keys._make, clock.now, clock.is_wrong
+        self.kept = keys.STATE, keys._make, clock.now, clock.is_wrong, cache.PATH
+        cache.PATH = self.folder + "/members"
         keys.STATE = self.folder
         self.maker = keys._make = Maker(self.folder)
         self.now = BUILT + 100 * DAY
@@ -105,7 +106,7 @@ def given_router(test):
         try:
             test(router)
         finally:
-            keys.STATE, keys._make, clock.now, clock.is_wrong = router.kept
+            keys.STATE, keys._make, clock.now, clock.is_wrong, cache.PATH = router.kept
             disk.remove_folder(router.folder)
 
     return run_test

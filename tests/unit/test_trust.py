@@ -550,7 +550,8 @@ def test_what_flash_has_was_verified_under_this_owner_or_is_to_be(path):
         assert later.others == ["bravo", "carol"]
 
 
-def test_an_identity_is_made_once_and_damage_is_named():
+@kept
+def test_an_identity_is_made_once_and_damage_is_named(_):
     before = own.PATH, own.STATE
     own.STATE = folder("identity")
     own.PATH = own.STATE + "/identity"
@@ -859,3 +860,44 @@ def test_open_trust_asks_nobody(_):
     alfa = Router(store)
     alfa.steps(2)
     assert alfa.membership.trust is None and alfa.membership.admitted()
+
+
+@kept
+def test_of_two_statements_with_one_serial_the_same_one_holds_for_all(_):
+    store = Store()
+    alfa, bravo, carol = mesh(store, "alfa", "bravo", "carol")
+    store.state("carol", said("revoke", "carol", 5))
+    alfa.steps(2)
+    store.state("carol", said("approve", "carol", 5, shown(3)))  # an etcd that had lost the first one
+    for _ in range(4):
+        bravo.steps()
+        alfa.steps()
+    before = store.revision
+    for _ in range(4):
+        bravo.steps()
+        alfa.steps()
+    assert (alfa.others, bravo.others, store.revision) == (["bravo"], ["alfa"], before)
+
+
+@kept
+def test_a_farewell_of_who_was_no_member_counts_like_a_strangers(_):
+    store = Store()
+    alfa, bravo, _ = mesh(store, "alfa", "bravo", "carol")
+    for node, counts in (("bravo", True), ("new", False)):
+        text = records.farewell(1 << 40, "/peers/" + node, None, identity(2))
+        entry = records.Entry(text, 1, 1)
+        assert alfa.membership._judge(node, entry) is counts, node
+
+
+@kept
+def test_a_router_is_not_kept_out_by_its_own_earlier_keys(_):
+    store = Store()
+    alfa, bravo, _ = mesh(store, "alfa", "bravo", "carol")
+    text = store.records["alfa"].text
+    store.put("alfa", text)
+    store.alive.add("alfa")
+    # Its keys were changed, and flash has not heard of the record that says so.
+    again = Router(store, "alfa", *SIGNED, number=7, make=lambda: identity(1))
+    for _ in range(3):
+        again.steps()
+    assert again.ip == "10.0.0.1" and again.faults() == [], again.faults()

@@ -75,7 +75,8 @@ class Connection:
             await self._open(deadline, timeout)
             _, status, fields = await self._exchange(self._begin(request), deadline, timeout, False)
             if status == 200:
-                await self._exchange(self._read_chunks(take), None, timeout, False)
+                work = self._read_chunks(take) if _is_chunked(fields) else self._read_pieces(take, fields)
+                await self._exchange(work, None, timeout, False)
                 return status, b""
             return status, await self._exchange(self._read_body(status, fields), deadline, timeout, False)
         finally:
@@ -229,6 +230,15 @@ class Connection:
             room -= len(line) + 2
             if room < 0:
                 raise HttpError("limit", "%s answered with more than %d bytes of trailers" % (self.name, _HEADERS))
+
+    async def _read_pieces(self, take, fields):
+        left = self._size(fields.get(b"content-length", b"0"), 10)
+        while left > 0:
+            piece = await self._stream.read_some()
+            if not piece:
+                raise EOFError
+            take(piece)
+            left -= len(piece)
 
     async def _read_line(self):
         try:

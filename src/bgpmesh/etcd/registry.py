@@ -16,6 +16,8 @@ _MOST = 1 << 16  # keys in one poll: what bounds the time it takes
 _STRANGERS = 64  # keys of each table that are kept though no member is known to own them
 _STATEMENT = 2048  # bytes of a statement, at most
 _AUDIT = 60  # polls after which all keys are compared, whatever the counts say; two for each member of a large mesh
+_LONG = 400  # digits (base64) of a key that is longer than the name of anything could be
+_OWN = 4  # claims in this node's own name that are more than anybody else's could be
 _PARTS = 32  # of a table whose keys are counted to find what is gone
 _WRONG = 4  # of these that are looked at one by one, at most
 _MANY = 64  # members of a mesh that is large: of fewer all is a page or two, and what all do is little
@@ -77,6 +79,7 @@ class View:
         self._bad = set()  # names of the records kept that do not count
         self._spare = [0, 0, 0, 0]  # keys of each table that were passed over, since it was read as a whole
         self._strange = [0, 0, 0, 0]  # and those that were kept though they are nobody's
+        self._mine = 0  # claims in this node's name, since the table was read as a whole
         self._passed = [False] * 4  # whether there were some when it was read as a whole before
         self._doubt = False  # whether the next poll is to read everything
         self._recount = False  # whether what was passed over may be a new member's
@@ -155,7 +158,12 @@ class View:
             nobodys = owner not in self.members or owner in self._bad and table != TRUST
             # Who may claim an address may claim any number of them; a member needs one, or two for a moment.
             nobodys = nobodys or table == _CLAIMS and len(view) >= 2 * len(self.members)
-            if name not in view and owner != self._node and nobodys:
+            if table == _CLAIMS and name not in view and owner == self._node:
+                self._mine += 1
+                nobodys = self._mine > _OWN
+            elif owner == self._node:
+                nobodys = False
+            if name not in view and nobodys:
                 if self._strange[table] >= _STRANGERS:
                     self._spare[table] += 1
                     return
@@ -202,6 +210,8 @@ class View:
             self._passed[table] = self._spare[table] > 0
             self._spare[table] = 0
             owners = self.claims.values() if table == _CLAIMS else self._views[table]
+            if table == _CLAIMS:
+                self._mine = len([name for name in owners if name == self._node])
             bad = () if table == TRUST else self._bad
             self._strange[table] = len([name for name in owners if name not in self.members or name in bad])
 
@@ -378,8 +388,12 @@ class Registry(View):
             try:
                 answer = await self._range(asked, since, limit, names, skip)
             except EtcdError as error:
-                if error.kind != "limit" or skip:
+                if error.kind != "limit":
                     raise
+                if skip:
+                    pending[0] = await self._step_over(*pending[0], since)
+                    skip = False
+                    continue
                 skip = limit == 1  # then this one is too long: it is stepped over
                 limit = 1
                 continue
@@ -429,6 +443,25 @@ class Registry(View):
             for table in [table for table in tables if table != _CLAIMS or not self.overfull]:
                 self._forget(self._views[table], seen[table])
         return revision, counts
+
+    async def _step_over(self, table, key, since):
+        """(table, key) of what comes behind the next key, whose name alone is too long for an answer."""
+        span = {"key": encode(key), "range_end": encode(self._prefixes[table][:-1] + "0"), "limit": 1}
+        if since:
+            span["min_mod_revision"] = since
+        start = await self._client.beginning("/v3/kv/range", dict(span, keys_only=True), 2 * _LONG)
+        found = start.partition(b'"key":"')[2].partition(b'"')[0][:_LONG]
+        try:
+            first = decode(found.decode())
+        except ValueError:
+            first = b""
+        if len(found) < _LONG or not first.startswith(self._prefixes[table].encode()):
+            raise self._odd()
+        last = first.rstrip(b"\xff")
+        last = last[:-1] + bytes([last[-1] + 1])  # before this one comes all that begins as the key does
+        same = {"key": encode(first), "range_end": encode(last), "count_only": True}
+        self._spare[table] += int((await self._ranges([same]))[0].get("count", 0))
+        return table, last
 
     async def _range(self, asked, since, limit, names, skip):
         operations = []
@@ -602,7 +635,7 @@ class Registry(View):
             steps[0] = {"request_put": {"key": encode(keys[0]), "value": encode(farewell)}}
         await self._txn([], steps, [], ", ".join(keys))
         for address in sorted(self.claims):
-            if self.claims[address] == node:
+            if self.claims[address] == node and "\\" not in address:
                 await self.release(address, node)
 
     async def leave(self, farewell=None):

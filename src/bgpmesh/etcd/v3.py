@@ -31,6 +31,10 @@ class EtcdError(Exception):
         self.kind = kind
 
 
+class _Enough(Exception):
+    """As much was read as is needed."""
+
+
 class Cluster:
     """The endpoints of an etcd cluster, asked in turn; what the clients of v3 and v2 have in common.
 
@@ -173,6 +177,28 @@ class Client(Cluster):
             raise EtcdError(error.kind, str(error))
         if status != 200:
             raise self._error(status, _field(answer, "message"), answer, "/v3/watch", "a watch")
+
+    async def beginning(self, path, request, size):
+        """The first bytes of an answer to a request, however long that is, over a connection of its own.
+
+        size: how many, where it has as many. Raises EtcdError.
+        """
+        found = []
+
+        def take(piece):
+            found.append(piece)
+            if sum([len(one) for one in found]) >= size:
+                raise _Enough
+
+        body = json.dumps(request).encode()
+        try:
+            answer = self._connect().follow(take, path, body, self._headers(), self._timeout)
+            await asyncio.wait_for(answer, self._timeout)
+        except (_Enough, asyncio.TimeoutError):
+            pass
+        except HttpError as error:
+            raise EtcdError(error.kind, str(error))
+        return b"".join(found)[:size]
 
     def _headers(self):
         # Without this header a member that lost its cluster keeps the request until it times out.

@@ -123,6 +123,7 @@ class Rotation:
             self._say("waits for '%s'" % blind[0])
             text = "the rotation of the keys waits: '%s' has a tunnel, but does not see the registry" % blind[0]
             return [Problem("rotation", blind[0], text)]
+        membership.save(True)  # or who puts our record of before back would make another router of us
         self._switch()
         return []
 
