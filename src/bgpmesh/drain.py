@@ -1,8 +1,8 @@
 """Drain: before this router goes, its peers are told to use it only where there is no other (RFC 8326).
 
-What can be seen from here is that each peer has the announcement: BIRD has sent all of it, and the peer's kernel has
-acknowledged the bytes. Where nobody else announces these prefixes there is no other way to use, and traffic goes on
-through this router until it stops.
+What can be seen from here is that each peer has heard of it: BIRD has announced each own prefix anew, has withdrawn all
+that it passed on for others, and the peer's kernel has acknowledged the bytes. What goes by way of this router goes
+another way then; of what is for its own prefixes there is none, and that goes on until it stops.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def begin(mesh, problems):
         return _answer(True)
     try:
         fresh = mesh.bird.running and not mesh.in_force(True)
-        before = await mesh.bird.sent() if fresh else {}
+        before = await mesh.bird.exports() if fresh else {}
         return await _wait(mesh, _up(mesh), before)
     except BirdError as error:
         return _answer(True, problem=str(error))
@@ -71,17 +71,20 @@ async def _wait(mesh, peers, before):
 
 
 async def _untold(mesh, peers, before):
-    """The peers that the announcement may not have reached."""
-    sent = await mesh.bird.sent()
+    """The peers that may not have heard of it."""
+    exports = await mesh.bird.exports()
     busy = unacknowledged(disk.read_or_none("/proc/net/tcp") or "")
     untold = []
     for node in peers:
-        if node in mesh.plan.seats and node in sent:
+        if node in mesh.plan.seats and node in exports:
             member = mesh.plan.seats[node].member
             number = len([prefix for prefix in mesh.plan.announced if prefix.family == 4 or member.ip6])
             # A session that came up anew has counted from nothing, with all of it told to begin with.
-            since = before.get(node, 0) if sent[node] >= before.get(node, 0) else 0
-            if sent[node] < since + number or member.ip in busy:
+            sent, announced = exports[node]
+            since = before[node][0] if node in before and sent >= before[node][0] else 0
+            # A reflector goes on to reflect.
+            passes_on = announced > number and not mesh.plan.bird.reflecting
+            if sent < since + number or passes_on or member.ip in busy:
                 untold.append(node)
     return untold
 

@@ -69,10 +69,14 @@ class Plan:
 
 
 class Conf(Text):
-    """bird.conf; as render.conf. To compare it with another takes no more than what the two have not in common."""
+    """bird.conf; as render.conf. To compare it with another takes no more than what the two have not in common.
+
+    reflecting: names of the reflectors, and of those that were so until lately.
+    """
 
     def __init__(self, config, me, announced, seats, drained, sessions, reflecting, patience):
         super().__init__(lambda: self._render(list(seats.values())))
+        self.reflecting = reflecting
         self._seats = seats
         self._patience = patience
         # What the sessions with all are made of. The rest of what is not a member's is in what comes before them.

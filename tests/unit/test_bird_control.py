@@ -174,6 +174,7 @@ def test_routes_of_several_sessions():
     )
     assert control.parse_routes(found) == {"_a": 7, "_b": 0, "_c": 7}
     assert control.parse_imported(found) == {"_a": 18, "_b": 0, "_c": 9}
+    assert control.parse_exported(found) == {"_a": 2, "_b": 0, "_c": 1}
 
 
 def test_announcements_sent_by_every_version():
@@ -181,6 +182,13 @@ def test_announcements_sent_by_every_version():
         # One of each family.
         assert control.parse_sent(reply(version, "show-protocols-pattern", 'show protocols all "n2"')) == {"n2": 2}
         assert control.parse_sent(reply(version, "peer-killed", "show protocols all n2")) == {"n2": 0}
+
+
+def test_routes_announced_now_by_every_version():
+    for version in VERSIONS:
+        shown = reply(version, "show-protocols-pattern", 'show protocols all "n2"')
+        assert control.parse_exported(shown) == {"n2": 2}
+        assert control.parse_exported(reply(version, "peer-killed", "show protocols all n2")) == {"n2": 0}
 
 
 # The socket
@@ -269,9 +277,10 @@ def test_sessions_and_routes_are_asked_for():
     bird = Bird({"show protocols": [shown], 'show protocols all "_*"': [shown]})
 
     async def steps(socket):
-        return (await socket.sessions())["n2"].state, (await socket.routes())["n2"]
+        state = (await socket.sessions())["n2"].state
+        return state, (await socket.routes())["n2"], (await socket.exports())["n2"]
 
-    assert on(bird, steps) == ("Established", 2)
+    assert on(bird, steps) == ("Established", 2, (2, 2))
 
 
 def test_sessions_are_taken_apart_again_only_when_they_changed():

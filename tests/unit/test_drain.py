@@ -21,18 +21,22 @@ def queue(ip, length):
 
 
 class Mesh:
-    """A Convergence with two peers up, r2 and r3, and one that is not, r4; BIRD takes `looks` looks to be done."""
+    """A Convergence with two peers up, r2 and r3, and one that is not, r4; BIRD takes `looks` looks to be done.
+
+    It passes on a route to each, besides the two of its own. counts: node -> announcements sent, routes announced.
+    """
 
     def __init__(self, looks=2):
         seats = {"r%d" % number: Thing(member=member("r%d" % number, number)) for number in (2, 3, 4)}
-        self.plan = Thing(seats=seats, announced=prefixes("192.168.1.0/24", "192.168.9.0/24"))
+        bird = Thing(reflecting=set())
+        self.plan = Thing(seats=seats, announced=prefixes("192.168.1.0/24", "192.168.9.0/24"), bird=bird)
         up = {"r2": "Established", "r3": "Established", "r4": "Active"}
         self.bird = Thing(
-            running=True, sent=self.sent, sessions={node: Session(up[node], "", "") for node in up}
+            running=True, exports=self.exports, sessions={node: Session(up[node], "", "") for node in up}
         )
         self.drained = False
         self.looks = looks
-        self.counts = {"r2": 5, "r3": 7, "r4": 0}
+        self.counts = {"r2": (5, 3), "r3": (7, 3), "r4": (0, 0)}
         self.fault = None
         self.refreshed = 0
 
@@ -47,9 +51,9 @@ class Mesh:
         return drained == (self.looks <= 0)
 
     def tell(self):
-        self.counts = {"r2": 7, "r3": 9, "r4": 0}
+        self.counts = {"r2": (7, 2), "r3": (9, 2), "r4": (0, 0)}
 
-    async def sent(self):
+    async def exports(self):
         if self.fault:
             raise self.fault
         return dict(self.counts)
@@ -76,8 +80,24 @@ def test_who_is_up_is_told():
 
 def test_who_has_not_been_sent_all_of_it_is_not_told():
     mesh = Mesh()
-    mesh.tell = lambda: mesh.counts.update({"r2": 7, "r3": 8})
+    mesh.tell = lambda: mesh.counts.update({"r2": (7, 2), "r3": (8, 2)})
     assert began(mesh) == {"drained": True, "told": ["r2"], "untold": ["r3"], "problem": ""}
+
+
+def test_who_still_has_what_is_passed_on_is_not_told():
+    mesh = Mesh()
+    mesh.tell = lambda: mesh.counts.update({"r2": (7, 2), "r3": (9, 3)})
+    assert began(mesh) == {"drained": True, "told": ["r2"], "untold": ["r3"], "problem": ""}
+    again = Mesh(looks=0)
+    again.tell = lambda: None
+    assert began(again)["untold"] == ["r2", "r3"]
+
+
+def test_a_reflector_goes_on_to_reflect():
+    mesh = Mesh()
+    mesh.plan.bird.reflecting = {"r1", "r3"}
+    mesh.tell = lambda: mesh.counts.update({"r2": (7, 900), "r3": (9, 800)})
+    assert began(mesh)["untold"] == []
 
 
 def test_who_has_not_acknowledged_it_is_not_told():
@@ -88,10 +108,10 @@ def test_who_has_not_acknowledged_it_is_not_told():
 
 def test_a_session_that_came_up_anew_counts_from_nothing():
     mesh = Mesh()
-    mesh.tell = lambda: mesh.counts.update({"r2": 7, "r3": 2})
+    mesh.tell = lambda: mesh.counts.update({"r2": (7, 2), "r3": (2, 2)})
     assert began(mesh)["untold"] == []
     mesh = Mesh()
-    mesh.tell = lambda: mesh.counts.update({"r2": 7, "r3": 1})
+    mesh.tell = lambda: mesh.counts.update({"r2": (7, 2), "r3": (1, 1)})
     assert began(mesh)["untold"] == ["r3"]
 
 
@@ -99,7 +119,7 @@ def test_who_is_gone_meanwhile_need_not_be_told():
     mesh = Mesh()
 
     def lose():
-        mesh.counts = {"r2": 7}
+        mesh.counts = {"r2": (7, 2)}
 
     mesh.tell = lose
     assert began(mesh)["untold"] == []

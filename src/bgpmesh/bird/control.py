@@ -90,9 +90,11 @@ class Socket:
         """Addresses of the peers whose BFD session is up."""
         return parse_watched(await self.ask("show bfd sessions"))
 
-    async def sent(self):
-        """protocol name -> number of announcements sent since the session is up, all channels together."""
-        return parse_sent(await self.ask('show protocols all "_*"'))
+    async def exports(self):
+        """protocol name -> (announcements sent since the session is up, routes announced now), of all channels."""
+        reply = await self.ask('show protocols all "_*"')
+        sent, announced = parse_sent(reply), parse_exported(reply)
+        return {name: (sent[name], announced[name]) for name in sent}
 
     async def learned(self, limit):
         """([(prefix, protocol name, next hop)], number of all): the routes in use, `limit` of them at most."""
@@ -268,6 +270,11 @@ def parse_routes(reply):
 def parse_imported(reply):
     """name -> imported routes from the reply to `show protocols all`."""
     return _totals(reply, ["Routes:"], 1)
+
+
+def parse_exported(reply):
+    """name -> routes that are announced now, from the reply to `show protocols all`."""
+    return _totals(reply, ["Routes:"], -4)
 
 
 def parse_sent(reply):

@@ -181,9 +181,9 @@ class Bird:
         found = await self._socket.routes()
         return {render.node_name(name): found[name] for name in found}
 
-    async def sent(self):
-        """node -> announcements sent since its session is up. Raises control.BirdError."""
-        found = await self._socket.sent()
+    async def exports(self):
+        """node -> (announcements sent since its session is up, routes announced now). Raises control.BirdError."""
+        found = await self._socket.exports()
         return {render.node_name(name): found[name] for name in found}
 
     async def learned(self, limit):
