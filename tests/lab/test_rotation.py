@@ -8,7 +8,11 @@ import pytest
 from lab.mesh import SOON, STATE, get, sessions, settled
 from lab.ping import Ping
 
-LAB = {"nodes": 3, "options": {"poll_interval": "1"}}
+LAB = {
+    "nodes": 3,
+    "options": {"poll_interval": "1"},
+    "each": {2: {"tinc": "1.0"}, 3: {"runtime": "python3", "bird": "2"}},
+}
 LOST = 1  # second of packets that a rotation may lose
 
 
@@ -65,16 +69,21 @@ def is_of(name, generation):
     return name.endswith(f"__{generation:04d}")
 
 
-def test_keys_change_without_an_outage(lab):
-    one = lab.router(1)
-    before = record(lab, one)
+@pytest.mark.parametrize("numbers", [(1,), (2, 3)])
+def test_keys_change_without_an_outage(lab, numbers):
+    """Of one router, and of two at once."""
+    routers = [lab.router(number) for number in numbers]
+    before = [record(lab, router) for router in routers]
     with steady(lab):
-        assert one.bgpmesh("rotate").returncode == 0
-        assert one.bgpmesh("rotate").returncode == 1, "one at a time"
-        rotated(lab, one, 1)
-    after = record(lab, one)
-    assert after["key"] != before["key"] and (after["ed25519"] != before["ed25519"] or not after["ed25519"])
-    assert (one.status()["tinc"]["generation"], one.status()["address"]) == (1, before["ip"])
+        for router in routers:
+            assert router.bgpmesh("rotate").returncode == 0
+            assert router.bgpmesh("rotate").returncode == 1, "one at a time"
+        for router in routers:
+            rotated(lab, router, 1)
+    for router, old in zip(routers, before):
+        new = record(lab, router)
+        assert new["key"] != old["key"] and (new["ed25519"] != old["ed25519"] or not new["ed25519"])
+        assert (router.status()["tinc"]["generation"], router.status()["address"]) == (1, old["ip"])
 
 
 def test_a_rotation_that_is_cut_off_at_each_step_is_finished_by_the_next_agent(lab):
@@ -101,12 +110,16 @@ def test_a_rotation_that_is_cut_off_at_each_step_is_finished_by_the_next_agent(l
         rotated(lab, one, 2)
 
 
-def test_a_rotation_outlives_a_reboot(lab):
-    one = lab.router(1)
+@pytest.mark.parametrize("number, generation", [(1, 3), (2, 2)])
+def test_a_rotation_outlives_power_cuts(lab, number, generation):
+    """Once the next keys are published, and at the switch."""
+    one = lab.router(number)
     assert one.bgpmesh("rotate").returncode == 0
-    lab.wait(lambda: "next" in record(lab, one), SOON, "the next keys to be published")
-    coming = record(lab, one)["next"]
+    coming = lab.wait(lambda: record(lab, one).get("next"), SOON, "the next keys to be published")
     one.reboot()
-    rotated(lab, one, 3)
+    switched = f'"generation":{generation}'
+    lab.wait(lambda: switched in one.read(STATE + "/keys.json"), SOON, "the switch", 0.01)
+    one.reboot()
+    rotated(lab, one, generation)
     assert record(lab, one)["key"] == coming["key"]
     settled(lab)
