@@ -1,6 +1,8 @@
-from example import member, options
+from example import GOLDEN, member, options
+from fake_control import dialogue
 from fake_http import run
 
+from bgpmesh import disk
 from bgpmesh.bird import rpki
 from bgpmesh.bird.control import parse_reply
 from bgpmesh.roster import Seat
@@ -41,6 +43,21 @@ class Socket:
         return parse_reply(text.encode())
 
 
+class Recorded(Socket):
+    """One that answers as a real BIRD has, which refused what r2 and r3 announce; r3 is of another AS."""
+
+    def __init__(self, version):
+        super().__init__(SHOWN)
+        found = dialogue(disk.read("%s/bird-replies/%s/show-route-filtered.txt" % (GOLDEN, version)), "> ", "< ")
+        self.answers = {command: lines for command, lines in found}
+
+    async def ask(self, command):
+        if command in self.answers:
+            return parse_reply("".join([line + "\n" for line in self.answers[command]]).encode())
+        assert command.startswith("show protocols"), command
+        return await super().ask(command)
+
+
 def seats(**prefixes):
     found = {}
     for number, node in enumerate(sorted(prefixes)):
@@ -56,6 +73,12 @@ def test_what_is_refused_though_its_record_announces_it_is_invalid():
     # Carol sends a prefix that is not hers: that is not for the validator to say.
     assert seen.invalid == [("bravo", "192.168.9.0/24")]
     assert len(socket.asked) == 5 and "roa_check(rpki6, net, 65000)" in "".join(socket.asked)
+
+
+def test_what_every_version_refuses():
+    for version in ("2.0.12", "2.17.5", "3.1.7"):
+        seen = run(rpki.look(Recorded(version), 65000, seats(r2=["192.168.2.0/24"], r3=["192.168.3.0/24"])))
+        assert seen.invalid == [("r2", "192.168.2.0/24"), ("r3", "192.168.3.0/24")]
 
 
 def test_a_validator_that_does_not_answer():
