@@ -28,6 +28,7 @@ LAB = {
     "options": {"poll_interval": "2", "secret": "sixteen or more characters"},
     "each": {3: {"bird": "2", "runtime": "python3"}},
 }
+AO = "/usr/lib/bgpmesh/bgpmesh/bird/ao.py"
 STRAY = 2  # requests that a busy machine may lose without anybody's fault
 each = pytest.mark.parametrize("number", [1, 3])  # a router of each kind
 
@@ -51,6 +52,12 @@ def beginning_with(lab, number):
     return sorted(lab.routers, key=lambda router: router.number != number)
 
 
+def restart_agent(lab, router):
+    before = agent(router)
+    router.kill("agent", signal.SIGTERM)
+    lab.wait(lambda: router.pids("agent") not in ([], [before]), SOON, "procd to start it again")
+
+
 def announcement(router, number):
     """What the router's BIRD shows of the route to the LAN of router `number`, in both families."""
     return "".join(
@@ -69,6 +76,32 @@ def test_every_session_is_authenticated_by_what_both_ends_have(lab):
         able = sum('"auth":["ao"]' in get(lab, f"/peers/{name}") for name in ("r1", "r2", "r3"))
         found = (conf.count("\n\tpassword "), conf.count("\n\tauthentication ao;"))
         assert found == ((0, 2) if able == 3 else (2, 0)), conf
+
+
+def test_who_alone_has_tcp_ao_goes_on_with_md5(lab):
+    one, two, three = lab.routers
+    kept = {router: router.read(AO) for router in lab.routers}  # "" where a package has it as bytecode
+    try:
+        for router in lab.routers:
+            router.write(AO, f"async def usable():\n    return {router is one}\n")
+            restart_agent(lab, router)
+        one.set("prefix", "172.25.0.0/24")
+        for router in (two, three):
+            has_route(lab, router, "172.25.0.0/24")  # which is in the record that says what it can
+        able = [router.name for router in lab.routers if '"auth":["ao"]' in get(lab, f"/peers/{router.name}")]
+        assert able == ["r1"]
+        settled(lab)
+        for router in lab.routers:
+            conf = router.read(RUN + "/bird.conf")
+            assert (conf.count("\n\tpassword "), conf.count("\n\tauthentication md5;")) == (2, 2), conf
+    finally:
+        one.set("prefix", None)
+        for router in lab.routers:
+            if kept[router]:
+                router.write(AO, kept[router])
+            else:
+                router.path(AO).unlink()
+            restart_agent(lab, router)
 
 
 def test_a_drained_router_is_the_last_resort_of_its_peers_until_it_is_over(lab):
@@ -99,9 +132,7 @@ def test_a_drained_router_is_the_last_resort_of_its_peers_until_it_is_over(lab):
 def test_the_agent_restarts_without_anybody_noticing(lab, number):
     one, two, three = beginning_with(lab, number)
     with undisturbed(lab), pinging((one, two), (three, one)) as found:
-        before = agent(one)
-        one.kill("agent", signal.SIGTERM)
-        lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
+        restart_agent(lab, one)
         settled(lab)
     assert max(found.values()) <= STRAY, found
 
@@ -112,9 +143,7 @@ def test_an_agent_that_is_told_to_end_keeps_what_it_has_just_heard(lab, number):
     for prefix in ("172.24.0.0/24", "172.24.1.0/24"):  # of two within a minute one was not written at once
         two.set("prefix", prefix)
         has_route(lab, one, prefix)
-    before = agent(one)
-    one.kill("agent", signal.SIGTERM)
-    lab.wait(lambda: one.pids("agent") not in ([], [before]), SOON, "procd to start it again")
+    restart_agent(lab, one)
     assert prefix in one.read(STATE + "/members")
     two.set("prefix", None)
 
