@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lab.failover import cut
+from lab.failover import cut, relay
 from lab.mesh import SOON, problems, settled, undisturbed
 from lab.ping import pinging
 
@@ -84,3 +84,16 @@ def test_what_goes_by_way_of_a_router_has_another_way_before_that_one_stops(lab,
             stop(lab, third)
         assert max(found.values()) == 0, found
         start(third)
+
+
+def test_what_tinc_sends_by_way_of_a_router_outlives_its_restart(lab):
+    meshed(lab)
+    one, other = lab.router(1), lab.router(2)
+    with cut(lab, one, other):
+        lab.wait(lambda: relay(one, other) and relay(other, one), SOON, "a path by way of another")
+        settled(lab)
+        third = lab.router(int(relay(one, other)[1:]))
+        with undisturbed(lab, but=[third]), pinging((one, other), (other, one)) as found:
+            restart(lab, third)
+            settled(lab)
+    assert max(found.values()) <= STRAY, (third.name, found)
