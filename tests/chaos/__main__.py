@@ -77,6 +77,7 @@ class Run:
         finally:
             if self.watch:
                 self.watch.stop()
+                self.result.update(looks=self.watch.looks, missed=self.watch.missed)
             if not kept:
                 say("taking everything down")
                 self.field.down()
@@ -98,6 +99,8 @@ class Run:
                 self.result["rounds"] += 1
                 self.storm(self.result["rounds"])
                 self.calm()
+            self.watch.stop()
+            self.pause(0)
         except (invariants.Violation, LabTimeout) as e:
             self.save(str(e))
             return str(e).splitlines()[0]

@@ -6,6 +6,8 @@ import json
 import re
 import threading
 import time
+import traceback
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,9 +23,14 @@ from .faults import CROWD, NODES, REFUSED
 RUN, STATE = "/tmp/run/bgpmesh", "/etc/bgpmesh"
 LOOK = 1.0  # seconds between two looks at all routers
 ALL = (*NODES, *CROWD)
+CHECKS = ("log", "routes", "files", "tunnels", "memory")
 MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
 AGAIN = 10  # seconds that an agent has to write again what there was no room for
 GROWTH = 768  # kB that it may have more of than in the first calm
+
+# What keeps a router from being looked at for a moment: something was just replaced, or has ended, or is held up; and
+# `ip` says a word amid its JSON where the table changed meanwhile.
+_NOT_NOW = (FileNotFoundError, ProcessLookupError, CommandError, TincError, asyncio.TimeoutError, json.JSONDecodeError)
 
 # What no log may ever have in it.
 _FAULTS = re.compile(
@@ -50,7 +57,8 @@ class Violation(Exception):
 class Watch(threading.Thread):
     """Looks at all routers again and again, until stop(). What it sees that must not be is in `violations`.
 
-    Keeps the logs of all routers in `folder`, also of those that are switched off later.
+    Keeps the logs of all routers in `folder`, also of those that are switched off later. `looks`: name of CHECKS → how
+    often it has looked at a router; `missed`: how often it could not.
     """
 
     def __init__(self, field, folder):
@@ -58,19 +66,27 @@ class Watch(threading.Thread):
         self.field = field
         self.folder = folder
         self.violations = []
-        self.looks = 0
+        self.looks = Counter()
+        self.missed = Counter()
         self.asserted = 0  # how often a BIRD has ended as _BORNE says
         self._end = threading.Event()
         self._logs = {node: _Log(folder / f"{node}.log") for node in ALL}
         self._seen = {}  # (router, path) → what identified the file when it was last found whole
 
     def run(self):
-        while not self._end.wait(LOOK):
-            self.look()
+        try:
+            while not self._end.wait(LOOK):
+                self.look()
+        except Exception as e:
+            self.violations.append(f"the watch has ended: {e!r}\n{traceback.format_exc()}")
 
     def stop(self):
+        """End it. What it has never seen is a violation, too."""
         self._end.set()
         self.join()
+        unseen = [check for check in CHECKS if not self.looks[check]]
+        if unseen:
+            self.violations.append(f"the watch has never looked at {', '.join(unseen)}")
 
     def look(self):
         """One look at every router that is on."""
@@ -81,14 +97,15 @@ class Watch(threading.Thread):
                 router = self.field.router(node)
                 if node in self.field.off or not router.running:
                     continue
-                for check in (self.log, self.routes, self.files, self.tunnels, self.memory):
+                for check in CHECKS:
                     try:
-                        check(router)
+                        getattr(self, check)(router)
                     except Violation as e:
                         self.violations.append(f"{node}: {e}")
-                    except (FileNotFoundError, ProcessLookupError):
-                        pass  # just replaced, or ended
-        self.looks += 1
+                    except _NOT_NOW:
+                        self.missed[check] += 1
+                        continue
+                    self.looks[check] += 1
 
     def log(self, router):
         """No traceback, and no fault of the agent itself."""
@@ -173,11 +190,10 @@ class Watch(threading.Thread):
 
     def tunnels(self, router):
         """Nobody is reached who was refused."""
-        with contextlib.suppress(TincError, asyncio.TimeoutError):
-            nodes = asyncio.run(asyncio.wait_for(Socket(str(router.path(RUN + "/tinc.pid"))).nodes(), 0.5))
-            refused = [name for name, node in nodes.items() if node.reachable and _node(name) not in ALL]
-            if refused:
-                raise Violation(f"there is a tunnel to {refused}")
+        nodes = asyncio.run(asyncio.wait_for(Socket(str(router.path(RUN + "/tinc.pid"))).nodes(), 0.5))
+        refused = [name for name, node in nodes.items() if node.reachable and _node(name) not in ALL]
+        if refused:
+            raise Violation(f"there is a tunnel to {refused}")
 
     def memory(self, router):
         for pid in router.pids("agent"):

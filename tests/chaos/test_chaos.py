@@ -20,6 +20,7 @@ def test_a_short_run_bears_its_faults_and_leaves_nothing():
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["ok"] and result["seed"] == "short" and result["rounds"] == len(result["recovery_s"]) == 1
     assert result["faults"] == len(schedule("short", 1, 25)) and result["pings"] > 0
+    assert set(result["looks"]) == set(invariants.CHECKS)
     assert netns.names("chaos-short-.*") == []
     assert not (CACHE / "lab" / "chaos-short").exists() and not (CACHE / "chaos" / "short").exists()
 
@@ -50,6 +51,22 @@ def test_what_a_fault_touches_no_other_fault_touches_meanwhile():
 def test_the_mesh_begins_with_four_and_three_join_at_once():
     assert ROUNDS[0][0].fault == "joins" and ROUNDS[0][0].arguments == {"routers": list(NODES[4:])}
     assert "joins" not in {strike.fault for strikes in ROUNDS[1:] for strike in strikes}
+
+
+def test_a_watch_that_ends_says_why(monkeypatch, tmp_path):
+    monkeypatch.setattr(invariants, "LOOK", 0)
+    watch = invariants.Watch(None, tmp_path)  # where there is no field to look at
+    watch.start()
+    watch.join(10)
+    (violation,) = watch.violations
+    assert violation.startswith("the watch has ended: AttributeError(\"'NoneType' object")
+
+
+def test_a_watch_that_has_seen_nothing_says_so(tmp_path):
+    watch = invariants.Watch(None, tmp_path)
+    watch.start()
+    watch.stop()
+    assert watch.violations == ["the watch has never looked at log, routes, files, tunnels, memory"]
 
 
 @pytest.mark.parametrize("text", ['{"address": "10.0.0.1"}\n{"node":', "\0" * 10, '{"address": "10.0.0.1"}', "[]\n"])
