@@ -181,7 +181,8 @@ class Run:
         lost = invariants.unreached(field)
         if lost:
             raise invariants.Violation(f"no answer to pings: {lost}")
-        # What was announced for a while is so no longer: from now on nobody may have it.
+        # What was announced for a while is so no longer: from now on nobody may have it but from flash.
+        field.withdrawn.update(field.announced)
         field.announced.clear()
         sent, gone = self.pings.end()
         self.result["pings"] += sent

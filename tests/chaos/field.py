@@ -36,11 +36,11 @@ ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no
 
 class Field:
     """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: key → all texts that
-    faults put into etcd. `announced`: prefix → router, what faults have routers announce besides. `spoilt`: routers
-    whose cache a fault has written junk into. `crammed`: router → when its memory had room again, None before.
-    `drained`: routers that are to be told that they are so no longer. `dismissed`: of CROWD, who is to be a member no
-    longer. `settled`: how often everything was as it should be. `lock` is held while a router's power changes, and by
-    who looks at one.
+    faults put into etcd. `announced`: prefix → router, what faults have routers announce besides; `withdrawn`: what
+    they had, which is on flash for longer. `spoilt`: routers whose cache a fault has written junk into. `crammed`:
+    router → when its memory had room again, None before. `drained`: routers that are to be told that they are so no
+    longer. `dismissed`: of CROWD, who is to be a member no longer. `settled`: how often everything was as it should be.
+    `lock` is held while a router's power changes, and by who looks at one.
     """
 
     def __init__(self, name, say):
@@ -55,6 +55,7 @@ class Field:
         self.off = {*NODES, *CROWD}
         self.litter = {}
         self.announced = {}
+        self.withdrawn = set()
         self.spoilt = set()
         self.crammed = {}
         self.drained = set()

@@ -124,7 +124,8 @@ class Watch(threading.Thread):
                 if route.get("protocol") != "bird":
                     continue
                 # An agent that was killed goes on from what flash has, which is not written at every change.
-                known = route["dst"] in allowed or f'"{route["dst"]}' in router.read(STATE + "/members")
+                kept = route["dst"] in self.field.withdrawn and f'"{route["dst"]}' in router.read(STATE + "/members")
+                known = kept or route["dst"] in allowed
                 # An interface that has gone since `ip` began is a number to it, and so are its routes gone.
                 if not known or route.get("dev") != "tinc0" and not _GONE.fullmatch(route.get("dev", "")):
                     raise Violation(f"BIRD has put a route into the kernel that nobody announces: {route}")

@@ -46,6 +46,10 @@ BROKEN = {
         "ip route add 203.0.113.0/24 dev tinc0 proto bird", "ip route delete 203.0.113.0/24", "203.0.113.0/24"),
     "a route of IPv6 that nobody announces": (
         "ip -6 route add fd00:77::/64 dev tinc0 proto bird", "ip -6 route delete fd00:77::/64", "fd00:77::/64"),
+    "a route that a cache alone knows of": (
+        "cp /etc/bgpmesh/members /tmp/kept; ip route add 172.31.1.0/24 dev tinc0 proto bird;"
+        r""" echo '{"node":"r3","text":"{\"prefixes\":[\"172.31.1.0/24\"]}"}' >> /etc/bgpmesh/members""",
+        "mv /tmp/kept /etc/bgpmesh/members; ip route delete 172.31.1.0/24", "172.31.1.0/24"),
     "a default route besides": (
         "ip route add default via 198.18.0.2 metric 9", "ip route delete default metric 9", "default routes"),
     "no default route of IPv6": (
