@@ -377,8 +377,9 @@ def flash_full(field, router):
                   " && mount -t tmpfs -o size=96k,mode=700 tmpfs /tmp/flash && cp -a /etc/bgpmesh/. /tmp/flash"
                   " && mount --move /tmp/flash /etc/bgpmesh; cat /dev/zero > /etc/bgpmesh/filling 2> /dev/null; true"])
     yield
-    machine.exec(["sh", "-c", "rm -f /etc/bgpmesh/filling; cp -a /etc/bgpmesh/. /tmp/below;"
-                  " umount -l /etc/bgpmesh; umount -l /tmp/below"])
+    # What was removed meanwhile is not to come back.
+    machine.exec(["sh", "-c", "rm -f /etc/bgpmesh/filling; find /tmp/below -mindepth 1 -delete;"
+                  " cp -a /etc/bgpmesh/. /tmp/below; umount -l /etc/bgpmesh; umount -l /tmp/below"])
 
 
 @fault(3, router("memory"), (4, 20))

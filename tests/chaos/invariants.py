@@ -1,20 +1,24 @@
 """What must hold: throughout, whatever is done to the mesh, and once it is left alone again."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
+import string
 import threading
 import time
 import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 from lab import netns
 from lab.mesh import answer, rss_kb
 from lab.netns import CommandError
 
+from bgpmesh.tinc import graph, render
 from bgpmesh.tinc.control import Socket, TincError
 from bgpmesh.ubus import UbusError
 
@@ -41,12 +45,25 @@ _FAULTS = re.compile(
 # again, and its peers keep its routes: that nothing comes of it is what the other invariants see to.
 _BORNE = "Assertion 'irh->stale_set == irh->stale_valid + 1' failed at proto/bgp/attrs.c"
 _GONE = re.compile(r"if\d+")
-_HOST_FILE = re.compile(r"(Ed25519PublicKey = [A-Za-z0-9+/]{43}\n|-----END RSA PUBLIC KEY-----\n)")
-# What a router has on flash, besides the cache, and what tells whether it is whole.
-_KEPT = {
-    STATE + "/identity": lambda text: re.fullmatch("[0-9a-f]{128}\n", text),
+_ED25519 = r"Ed25519PublicKey = [A-Za-z0-9+/]{43}\n"
+_PEM = r"-----BEGIN (?P<kind>[A-Z0-9 ]+)-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END (?P=kind)-----\n"
+_KEY = re.compile(f"{_ED25519}|{_PEM}").fullmatch
+# What tincd wrote, who had heard of a key; and ours.
+_HOST_FILE = re.compile(
+    f"{_ED25519}|{re.escape(render.HEADER)}(Address = .*\n)*{_ED25519}{_PEM}(Subnet = [0-9a-f:]{{17}}\n)?"
+).fullmatch
+_OPTIONS = re.compile(r"config mesh 'main'\n(\t.*'\n)+\toption trust_key '.*'\n").fullmatch  # sorted: the last one
+# What tells whether a file is whole; the cache, bird.conf, keys and host files are looked at besides.
+_WHOLE = {
+    STATE + "/identity": re.compile("[0-9a-f]{128}\n").fullmatch,
     # The owner's key, and a statement with its signature in two lines for each node.
     STATE + "/trust": lambda text: text.endswith("\n") and len(text.splitlines()) % 2,
+    STATE + "/keys.json": re.compile(r'\{"generation":\d+,"next":\d+,"since":\d+\}\n').fullmatch,
+    STATE + "/config.good": _OPTIONS,
+    STATE + "/config.worked": _OPTIONS,
+    RUN + "/tinc/tinc.conf": re.compile(r".*\nPingTimeout = 4\n(ConnectTo = \w+\n)*", re.S).fullmatch,
+    RUN + "/tinc/tinc-up": re.compile(r'#!/bin/sh\n.*\nip -6 addr add \S+ dev "\$INTERFACE"\n', re.S).fullmatch,
+    RUN + "/tinc/tinc-down": render.down().__eq__,
 }
 
 
@@ -152,16 +169,16 @@ class Watch(threading.Thread):
                     raise Violation(f"there is a host file of {path.name}")
                 if not path.stat().st_size and self.crammed(router):
                     continue  # tincd's, which had no room to write down a key that it heard of
-                self.whole(router, path, lambda text: _HOST_FILE.search(text) and text.endswith("\n"))
-        for path, check in _KEPT.items():
-            with contextlib.suppress(FileNotFoundError):  # flash has been emptied
-                self.whole(router, router.path(path), check)
-        self.whole(router, router.path(RUN + "/tinc/tinc.conf"), lambda text: "PingTimeout = 4\n" in text)
+                self.whole(router, path, _HOST_FILE)
+        for path in router.path(STATE).iterdir():
+            if path.suffix in (".priv", ".pub"):
+                self.whole(router, path, _KEY)
+        for path, check in _WHOLE.items():
+            self.whole(router, router.path(path), check)
         self.whole(router, router.path(RUN + "/bird.conf"), lambda text: self.parses(router))
-        cache = router.path(STATE + "/members")
         if router.name not in self.field.spoilt:
-            self.whole(router, cache, _is_cache)
-        elif _is_cache(cache.read_text(errors="replace")):
+            self.whole(router, router.path(STATE + "/members"), _is_cache)
+        elif _is_cache(router.read(STATE + "/members")):
             self.field.spoilt.discard(router.name)  # written anew
 
     def crammed(self, router):
@@ -170,16 +187,18 @@ class Watch(threading.Thread):
         return since is None or time.monotonic() - since < AGAIN
 
     def whole(self, router, path, check):
-        info = path.stat()
-        identity = (info.st_ino, info.st_mtime_ns, info.st_size)
-        if self._seen.get((router.name, str(path))) == identity:
-            return
-        text = path.read_text(errors="replace")
-        if not check(text):
-            after = path.stat()
-            if (after.st_ino, after.st_mtime_ns, after.st_size) == identity:
-                raise Violation(f"{path.name} is not whole: {text[:2000]!r}")
-        self._seen[router.name, str(path)] = identity
+        """A file is as check() of its text says, or it is not there: unfinished() sees which there must be."""
+        with contextlib.suppress(FileNotFoundError):
+            info = path.stat()
+            identity = (info.st_ino, info.st_mtime_ns, info.st_size)
+            if self._seen.get((router.name, str(path))) == identity:
+                return
+            text = path.read_text(errors="replace")
+            if not check(text):
+                after = path.stat()
+                if (after.st_ino, after.st_mtime_ns, after.st_size) == identity:
+                    raise Violation(f"{path.name} is not whole: {text[:2000]!r}")
+            self._seen[router.name, str(path)] = identity
 
     @staticmethod
     def parses(router):
@@ -246,8 +265,11 @@ def unfinished(field):
     """What is not yet as it should be on a mesh that nothing is done to, as text; "" when all is."""
     for node in NODES:
         router = field.router(node)
-        for look in (_converged, _processes, _tables, _files, _keys):
-            fault = look(router)
+        for look in (_converged, _processes, _tables, _files, _dials, _pairs, _keys):
+            try:
+                fault = look(router)
+            except (CommandError, OSError, json.JSONDecodeError) as e:  # it changes at this moment
+                fault = repr(e)
             if fault:
                 return f"{node}: {fault}"
     return _registry(field)
@@ -295,19 +317,77 @@ def _tables(router):
     wanted = sorted(peer["address"] for peer in peers if peer["address"])
     if [entry for entry in found if ":" not in entry] != wanted or len(found) != 2 * len(wanted):
         return f"the neighbours on tinc0 are {found}"
+    shown = netns.ip("-netns", router.netns, "address", "show", "dev", "tinc0", "scope", "global")
+    found = re.findall(r"inet6? (\S+)", shown)
+    if sorted(found) != sorted(re.findall(r"addr add (\S+) dev", router.read(RUN + "/tinc/tinc-up"))):
+        return f"the addresses on tinc0 are {found}"
     return ""
 
 
 def _files(router):
-    """The host files of all seven, and nothing half-done."""
-    names = sorted(path.name for path in router.path(RUN + "/tinc/hosts").iterdir())
+    """The host files of all seven, the keys in use and what else there must be; nothing half-done, nothing left."""
+    names = _names(router, RUN + "/tinc/hosts")
     if sorted(map(_node, names)) != sorted(NODES):
-        return f"the host files are {names}"
-    for folder in (RUN, RUN + "/tinc", STATE):
-        left = [path.name for path in router.path(folder).iterdir() if path.name.endswith(".new")]
-        if left:
-            return f"has left {left} in {folder}"
+        return f"the host files are {sorted(names)}"
+    for folder, needed, borne in (
+        (RUN, {"bird.conf", "bird.ctl", "bird.pid", "connected", "tinc", "tinc.pid", "tinc.socket"}, _MARKS),
+        (RUN + "/tinc", {"hosts", "tinc-down", "tinc-up", "tinc.conf"}, set()),
+        (STATE, {"config.good", "identity", "trust", *(path.name for path in _key_files(router))}, _IN_TIME),
+    ):
+        found = _names(router, folder)
+        if not needed <= found <= needed | borne:
+            return f"lacks {sorted(needed - found)} in {folder}, and has left {sorted(found - needed - borne)}"
     return ""
+
+
+# What is there from some time on, or for some time.
+_MARKS = {"tinc.gone", "tinc.lead"}
+_IN_TIME = {"config.tried", "config.worked", "keys.json", "members"}
+
+
+def _names(router, folder):
+    return {path.name for path in router.path(folder).iterdir()}
+
+
+def _key_files(router):
+    """Where the keys are that are in use: RSA's private and public half, then Ed25519's."""
+    generation = json.loads(router.read(STATE + "/keys.json") or '{"generation":0}')["generation"]
+    names = [render.key_file(kind, generation, half) for kind in ("rsa_key", "ed25519_key") for half in ("priv", "pub")]
+    return [router.path(f"{STATE}/{name}") for name in names]
+
+
+def _dials(router):
+    """tinc.conf has the router's share of the tunnels, and those it holds on to."""
+    names = {name for name in _names(router, RUN + "/tinc/hosts") if _node(name) != router.name}
+    share = graph.dials(router.name, [SimpleNamespace(node=node, endpoint=True) for node in NODES])
+    dialled = set(re.findall(r"^ConnectTo = (\w+)$", router.read(RUN + "/tinc/tinc.conf"), re.M))
+    if not {name for name in names if _node(name) in share} <= dialled <= names:
+        return f"tinc.conf dials {sorted(dialled)}, and the router's share is {share}"
+    return ""
+
+
+def _pairs(router):
+    """The halves of the keys in use are each other's, and tincd's files have them."""
+    rsa, rsa_public, ed25519, ed25519_public = (path.read_text() for path in _key_files(router))
+    # RFC 8017, A.1: modulus and exponent are the public half, behind 4 bytes of header, and are in the private one.
+    pair = base64.b64decode(_body(rsa_public))[4:] in base64.b64decode(_body(rsa))
+    # tinc has 64 bytes of the private half before the public one, and base64 that begins with the lowest bits.
+    if not pair or _number(_body(ed25519)) >> 512 != _number(ed25519_public.split()[-1]):
+        return "the halves of its keys are no pair"
+    (own,) = (name for name in _names(router, RUN + "/tinc/hosts") if _node(name) == router.name)
+    host = router.read(f"{RUN}/tinc/hosts/{own}")
+    if rsa_public not in host or ed25519_public not in host:
+        return f"the host file {own} has other keys than those in use"
+    return ""
+
+
+def _body(pem):
+    return "".join(pem.splitlines()[1:-1])
+
+
+def _number(text):
+    digits = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    return sum(digits.index(digit) << 6 * at for at, digit in enumerate(text))
 
 
 def _keys(router):

@@ -59,6 +59,12 @@ BROKEN = {
     "half a host file": (
         "cd /tmp/run/bgpmesh/tinc/hosts; cp r2 /tmp/r2; head -c 100 /tmp/r2 > r2",
         "mv /tmp/r2 /tmp/run/bgpmesh/tinc/hosts/r2", "r2 is not whole"),
+    "a host file without the end of its RSA key": (
+        "cd /tmp/run/bgpmesh/tinc/hosts; cp r2 /tmp/r2; sed '/BEGIN/,$ { /BEGIN/!d }' /tmp/r2 > r2",
+        "mv /tmp/r2 /tmp/run/bgpmesh/tinc/hosts/r2", "r2 is not whole"),
+    "a host file without its RSA key": (
+        "cd /tmp/run/bgpmesh/tinc/hosts; cp r2 /tmp/r2; sed '/BEGIN/,$d' /tmp/r2 > r2",
+        "mv /tmp/r2 /tmp/run/bgpmesh/tinc/hosts/r2", "r2 is not whole"),
     "half a bird.conf": (
         "cd /tmp/run/bgpmesh; cp bird.conf /tmp/conf; sed '$d' /tmp/conf > bird.conf",
         "mv /tmp/conf /tmp/run/bgpmesh/bird.conf", "bird.conf is not whole"),
@@ -68,6 +74,22 @@ BROKEN = {
     "half of what the owner says": (
         "cd /etc/bgpmesh; mv trust /tmp/kept; sed '$d' /tmp/kept > trust", "mv /tmp/kept /etc/bgpmesh/trust",
         "trust is not whole"),
+    **{
+        f"half of {name}": (
+            f"cd {folder}; cp -a {name} /tmp/kept; head -c -20 /tmp/kept > {name}",
+            f"mv /tmp/kept {folder}/{name}", f"{name} is not whole")
+        for folder, name in (
+            ("/etc/bgpmesh", "rsa_key.priv"), ("/etc/bgpmesh", "rsa_key.pub"), ("/etc/bgpmesh", "ed25519_key.priv"),
+            ("/etc/bgpmesh", "ed25519_key.pub"), ("/etc/bgpmesh", "config.good"),
+            ("/tmp/run/bgpmesh/tinc", "tinc.conf"), ("/tmp/run/bgpmesh/tinc", "tinc-up"),
+            ("/tmp/run/bgpmesh/tinc", "tinc-down"))
+    },
+    "half of the options that worked": (
+        "cd /etc/bgpmesh; head -c 100 config.good > config.worked", "cd /etc/bgpmesh; cp config.good config.worked",
+        "config.worked is not whole"),
+    "half of which keys are in use": (
+        """echo '{"generation":0,"ne' > /etc/bgpmesh/keys.json""", "rm /etc/bgpmesh/keys.json",
+        "keys.json is not whole"),
     "a traceback": (
         "echo 'bgpmesh[7]: Traceback (most recent call last):' >> /tmp/log/messages", ": > /tmp/log/messages",
         "Traceback"),
@@ -128,6 +150,26 @@ LEFT = {
         "mv /tmp/run/bgpmesh/tinc/hosts/r5 /tmp/", "mv /tmp/r5 /tmp/run/bgpmesh/tinc/hosts/", "host files are"),
     "a host file of earlier keys": (
         "cd /tmp/run/bgpmesh/tinc/hosts; cp r5 r5__0007", "rm /tmp/run/bgpmesh/tinc/hosts/r5__0007", "r5__0007"),
+    "an earlier key": (
+        "cd /etc/bgpmesh; cp rsa_key.priv rsa_key.9.priv", "rm /etc/bgpmesh/rsa_key.9.priv", "['rsa_key.9.priv']"),
+    "a folder that keys were made in": (
+        "mkdir /tmp/run/bgpmesh/keys", "rmdir /tmp/run/bgpmesh/keys", "left ['keys']"),
+    "a file among tincd's": (
+        "touch /tmp/run/bgpmesh/tinc/rsa_key.priv", "rm /tmp/run/bgpmesh/tinc/rsa_key.priv", "left ['rsa_key.priv']"),
+    "a key that is another's half": (
+        "cd /etc/bgpmesh; cp -a rsa_key.priv /tmp/; openssl genrsa -traditional 2048 > rsa_key.priv 2> /dev/null",
+        "mv /tmp/rsa_key.priv /etc/bgpmesh/", "no pair"),
+    "a public key that is another's half": (
+        "cd /etc/bgpmesh; cp -a ed25519_key.pub /tmp/; sed 's/= .../= AAA/' /tmp/ed25519_key.pub > ed25519_key.pub",
+        "mv /tmp/ed25519_key.pub /etc/bgpmesh/", "no pair"),
+    "a host file of other keys": (
+        "cd /tmp/run/bgpmesh/tinc/hosts; cp -a r1 /tmp/; sed 's/PublicKey = .../PublicKey = AAA/' /tmp/r1 > r1",
+        "mv /tmp/r1 /tmp/run/bgpmesh/tinc/hosts/", "r1 has other keys"),
+    "a tunnel less to dial": (
+        "cd /tmp/run/bgpmesh/tinc; cp -a tinc.conf /tmp/; sed '/ConnectTo/d' /tmp/tinc.conf > tinc.conf",
+        "mv /tmp/tinc.conf /tmp/run/bgpmesh/tinc/", "tinc.conf dials []"),
+    "an address": (
+        "ip address add 10.0.0.98/32 dev tinc0", "ip address delete 10.0.0.98/32 dev tinc0", "addresses on tinc0"),
 }
 
 
