@@ -23,6 +23,7 @@ from .schedule import schedule
 
 ROUND = 40  # seconds that faults go on until the mesh is left alone
 BOUND = 150  # seconds after the last fault by which everything must be as it should; most often it is a few
+JOIN = 60  # seconds more, where many are about to join
 
 
 def main():
@@ -61,6 +62,7 @@ class Run:
         self.pings = None
         self.first = None  # router → kB of its agent in the first calm
         self.result = {"seed": seed, "rounds": 0, "faults": 0, "recovery_s": [], "pings": 0, "lost": 0, "memory_kb": 0}
+        self.result["joined"] = self.field.joined
 
     def run(self):
         """All of it; returns the exit status."""
@@ -156,6 +158,7 @@ class Run:
         """Nothing is done any more: by BOUND everything must be as it should."""
         field = self.field
         began = time.monotonic()
+        bound = BOUND + (JOIN if field.alone() else 0)
         fault = "not looked at"
 
         def settled():
@@ -163,6 +166,8 @@ class Run:
             self.pause(0)
             if not field.clear_litter():
                 fault = "what faults put into etcd cannot be removed"
+            elif field.alone():
+                fault = f"{field.alone()} have joined, and have no session"
             elif not field.dismiss():
                 fault = f"{sorted(field.dismissed)} cannot be revoked"
             elif not field.undrain():
@@ -172,9 +177,9 @@ class Run:
             return not fault
 
         try:
-            field.lab.wait(settled, BOUND, "the mesh to be as it should", 0.3)
+            field.lab.wait(settled, bound, "the mesh to be as it should", 0.3)
         except LabTimeout as e:
-            raise invariants.Violation(f"{BOUND} s after the last fault: {fault}\n{e}") from None
+            raise invariants.Violation(f"{bound} s after the last fault: {fault}\n{e}") from None
         field.settled += 1
         recovered = round(time.monotonic() - began, 1)
         self.result["recovery_s"].append(recovered)
@@ -184,6 +189,7 @@ class Run:
         # What was announced for a while is so no longer: from now on nobody may have it but from flash.
         field.withdrawn.update(field.announced)
         field.announced.clear()
+        field.refuse()
         sent, gone = self.pings.end()
         self.result["pings"] += sent
         self.result["lost"] += gone

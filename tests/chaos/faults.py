@@ -22,6 +22,7 @@ from bgpmesh.records import LARGEST, farewell
 NODES = ("r1", "r2", "r3", "r4", "r5", "r6", "r7")
 REFUSED = "r8"  # it has all that a member has, but the owner's approval
 CROWD = tuple(f"r{number}" for number in range(9, 29))
+STOLEN = CROWD[:2]  # go on when they are revoked, and heed nobody's word on who is a member
 ETCDS = ("etcd", "etcd2", "etcd3")
 PROGRAMS = ("agent", "tincd", "bird")
 
@@ -207,14 +208,18 @@ def leaves_and_joins(field, routers, fresh):
 
 @fault(1, lambda dice: ({}, {("crowd", "power")}), (20, 30))
 def twenty_join(field):
-    """All at once, as new from the shop."""
+    """All at once, as new from the shop. They stay until all have joined, Field.dismiss()."""
     for node in CROWD:
+        if node not in field.off:
+            field.switch_off(node)
+        field.router(node).options["trust"] = "signed"
         shutil.rmtree(field.router(node).dir / "upper/etc/bgpmesh", ignore_errors=True)
+    field.dismissed.difference_update(CROWD)
+    field.refused.difference_update(CROWD)
     field.switch_on(CROWD)
     yield
-    field.dismissed.update(CROWD)
-    for node in CROWD:
-        field.switch_off(node)
+    field.joined.append(len(CROWD) - len(field.alone()))
+    field.say(f"    {field.joined[-1]} of {len(CROWD)} have joined")
 
 
 def joins(field, routers):

@@ -14,7 +14,7 @@ from lab.netns import CommandError
 
 from bgpmesh import trust, usign
 
-from .faults import CROWD, ETCDS, NODES, REFUSED
+from .faults import CROWD, ETCDS, NODES, REFUSED, STOLEN
 
 # The harness's own secrets: records without a signature are refused.
 SECRETS = ("c4a05" * 12, "5ec2e7" * 10)
@@ -39,8 +39,9 @@ class Field:
     faults put into etcd. `announced`: prefix → router, what faults have routers announce besides; `withdrawn`: what
     they had, which is on flash for longer. `spoilt`: routers whose cache a fault has written junk into. `crammed`:
     router → when its memory had room again, None before. `drained`: routers that are to be told that they are so no
-    longer. `dismissed`: of CROWD, who is to be a member no longer. `settled`: how often everything was as it should be.
-    `lock` is held while a router's power changes, and by who looks at one.
+    longer. `joined`: how many of CROWD had a session when the fault was over, each time. `dismissed`: of them, who is
+    being revoked; `refused`: who has no part in the mesh, for all to know. `settled`: how often everything was as it
+    should be. `lock` is held while a router's power changes, and by who looks at one.
     """
 
     def __init__(self, name, say):
@@ -59,7 +60,9 @@ class Field:
         self.spoilt = set()
         self.crammed = {}
         self.drained = set()
+        self.joined = []
         self.dismissed = set()
+        self.refused = {REFUSED, *CROWD}
         self.settled = 0
         self._unable = 0.0  # until when no member of etcd is asked again
         self._asked = []  # commands `bgpmesh` that may not have ended
@@ -161,17 +164,40 @@ class Field:
                     self.drained.discard(node)
         return not self.drained
 
+    @property
+    def guests(self):
+        """Those of CROWD that are to be members."""
+        return {*CROWD} - self.off - self.dismissed - self.refused
+
+    def alone(self):
+        """Those of them that have no session."""
+        return sorted(node for node in self.guests if not self.router(node).established())
+
     def dismiss(self):
-        """Have the owner revoke who is to be a member no longer, and then remove it; whether that is done."""
-        for node in sorted(self.dismissed):
-            if not self._owner.says("revoke", node):
-                return False
+        """Have the owner revoke CROWD. STOLEN go on as if nothing were, the others are switched off and removed.
+
+        Whether that is done.
+        """
+        stolen = self.guests.intersection(STOLEN)
+        with self.lock:
+            self.dismissed.update(self.guests)
+        for node in stolen:
+            self.router(node).set("trust", "open")
+        if not self._owner.says(dict.fromkeys(self.dismissed, ("revoke", ""))):
+            return False
+        for node in self.dismissed - self.off - {*STOLEN}:
+            self.switch_off(node)
         machine = next((self.router(node) for node in NODES if node not in self.off), None)
-        for node in sorted(self.dismissed):
+        for node in sorted(self.dismissed & self.off):
             with contextlib.suppress(CommandError):
                 if machine and machine.bgpmesh("remove", node, timeout=10).returncode == 0:
                     self.dismissed.discard(node)
-        return not self.dismissed
+        return not self.dismissed & self.off
+
+    def refuse(self):
+        """From now on nobody is to have anything to do with who was dismissed."""
+        self.refused.update(CROWD)
+        self.dismissed.clear()
 
     @property
     def secret(self):
@@ -235,6 +261,15 @@ class Field:
             return False
         return True
 
+    def put_all(self, texts):
+        """Put several, key → text, all at once; False where etcd does not take them."""
+        puts = "\n".join(f"put {key} {json.dumps(text)}" for key, text in texts.items())
+        try:
+            self.etcdctl(["txn"], input=f"\n{puts}\n\n\n")
+        except CommandError:
+            return False
+        return True
+
     def get(self, key):
         """What is stored under a key; "" where nothing is, or etcd does not answer."""
         try:
@@ -291,29 +326,34 @@ class Owner(threading.Thread):
                     with self._lock:
                         self._said = {node: said for node, said in self._said.items() if f"/trust/{node}" in kept}
                 looked = time.monotonic()
-            for node in (*NODES, *CROWD):
-                identity = self._field.router(node).dir / "upper/etc/bgpmesh/identity"
-                with contextlib.suppress(OSError):
-                    shown = identity.read_text()[64:128]
-                    with self._lock:
-                        if shown and node not in self._field.off | self._field.dismissed:
-                            self.says("approve", node, shown)
+            with self._lock:
+                approved = {}
+                field = self._field
+                for node in {*NODES, *CROWD} - field.off - field.dismissed - field.refused:
+                    with contextlib.suppress(OSError):
+                        shown = (field.router(node).dir / "upper/etc/bgpmesh/identity").read_text()[64:128]
+                        if len(shown) == 64:
+                            approved[node] = "approve", shown
+                self.says(approved)
 
     def stop(self):
         self._end.set()
         if self.is_alive():
             self.join()
 
-    def says(self, verb, node, shown=""):
-        """Put a statement into etcd, where it is not what was said last; whether it is there."""
+    def says(self, statements):
+        """Put those, node → (verb, id), that are not what was said last into etcd at once; whether they are there."""
         with self._lock:
-            if self._said.get(node) != (verb, shown):
+            new = {node: said for node, said in statements.items() if self._said.get(node) != said}
+            texts = {}
+            for node, (verb, shown) in new.items():
                 self._serial += 1
                 text = trust.compose(verb, f"/trust/{node}", self._serial, shown)
+                texts[f"/trust/{node}"] = text + self._key.sign(text.encode()) + "\n"
                 self._said.pop(node, None)  # what etcd does not answer it may yet have taken
-                if not self._field.put(f"/trust/{node}", text + self._key.sign(text.encode()) + "\n"):
-                    return False
-                self._said[node] = verb, shown
+            if texts and not self._field.put_all(texts):
+                return False
+            self._said.update(new)
             return True
 
 

@@ -15,19 +15,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lab import netns
-from lab.mesh import answer, rss_kb
+from lab.mesh import answer, rss_kb, sessions
 from lab.netns import CommandError
 
 from bgpmesh.tinc import graph, render
 from bgpmesh.tinc.control import Socket, TincError
 from bgpmesh.ubus import UbusError
 
-from .faults import CROWD, NODES, REFUSED
+from .faults import CROWD, NODES, REFUSED, STOLEN
 
 RUN, STATE = "/tmp/run/bgpmesh", "/etc/bgpmesh"
 LOOK = 1.0  # seconds between two looks at all routers
-ALL = (*NODES, *CROWD)
-CHECKS = ("log", "routes", "files", "tunnels", "memory")
+ALL = (*NODES, *CROWD, REFUSED)
+# What Watch looks at: on every router, on a member, and on who is refused.
+ALWAYS, MEMBER, STRANGER = ("log", "memory"), ("routes", "files", "tunnels"), ("refusal",)
 MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
 AGAIN = 10  # seconds that an agent has to write again what there was no room for
 GROWTH = 768  # kB that it may have more of than in the first calm
@@ -74,8 +75,8 @@ class Violation(Exception):
 class Watch(threading.Thread):
     """Looks at all routers again and again, until stop(). What it sees that must not be is in `violations`.
 
-    Keeps the logs of all routers in `folder`, also of those that are switched off later. `looks`: name of CHECKS → how
-    often it has looked at a router; `missed`: how often it could not.
+    Keeps the logs of all routers in `folder`, also of those that are switched off later. `looks`: what of these →
+    how often it has looked at it; `missed`: how often it could not.
     """
 
     def __init__(self, field, folder):
@@ -101,20 +102,20 @@ class Watch(threading.Thread):
         """End it. What it has never seen is a violation, too."""
         self._end.set()
         self.join()
-        unseen = [check for check in CHECKS if not self.looks[check]]
+        unseen = [check for check in ALWAYS + MEMBER + STRANGER if not self.looks[check]]
         if unseen:
             self.violations.append(f"the watch has never looked at {', '.join(unseen)}")
 
     def look(self):
         """One look at every router that is on."""
-        if self.field.router(REFUSED).established():
-            self.violations.append(f"{REFUSED}, which is refused, has a session with a member")
         for node in ALL:
             with self.field.lock:
                 router = self.field.router(node)
                 if node in self.field.off or not router.running:
                     continue
-                for check in CHECKS:
+                # One that is being revoked is a member to some, and not to others.
+                besides = () if node in self.field.dismissed else MEMBER if self.member(node) else STRANGER
+                for check in ALWAYS + besides:
                     try:
                         getattr(self, check)(router)
                     except Violation as e:
@@ -123,6 +124,16 @@ class Watch(threading.Thread):
                         self.missed[check] += 1
                         continue
                     self.looks[check] += 1
+
+    def member(self, node):
+        """Whether a node may have a part in the mesh."""
+        return node in ALL and node not in self.field.refused
+
+    def refusal(self, router):
+        """Who is refused has no session with a member, though it may have some with its like."""
+        met = sorted(filter(self.member, sessions(router)))
+        if met:
+            raise Violation(f"is refused, and has a session with {met}")
 
     def log(self, router):
         """No traceback, and no fault of the agent itself."""
@@ -152,7 +163,7 @@ class Watch(threading.Thread):
 
     def announced(self, router, family):
         """The prefixes that the other routers announce, or might until lately."""
-        others = [self.field.router(node) for node in ALL if node != router.name]
+        others = [self.field.router(node) for node in filter(self.member, ALL) if node != router.name]
         if family == 6:
             return {f"fd00:{other.number:x}::/64" for other in others}
         besides = {prefix for prefix, node in list(self.field.announced.items()) if node != router.name}
@@ -165,7 +176,7 @@ class Watch(threading.Thread):
             for path in hosts.iterdir():
                 if path.name.startswith("."):
                     continue  # not there yet
-                if _node(path.name) not in ALL:
+                if not self.member(_node(path.name)):
                     raise Violation(f"there is a host file of {path.name}")
                 if not path.stat().st_size and self.crammed(router):
                     continue  # tincd's, which had no room to write down a key that it heard of
@@ -211,7 +222,7 @@ class Watch(threading.Thread):
     def tunnels(self, router):
         """Nobody is reached who was refused."""
         nodes = asyncio.run(asyncio.wait_for(Socket(str(router.path(RUN + "/tinc.pid"))).nodes(), 0.5))
-        refused = [name for name, node in nodes.items() if node.reachable and _node(name) not in ALL]
+        refused = [name for name, node in nodes.items() if node.reachable and not self.member(_node(name))]
         if refused:
             raise Violation(f"there is a tunnel to {refused}")
 
@@ -280,7 +291,8 @@ def _converged(router):
         status = answer(router)
     except (UbusError, OSError, asyncio.TimeoutError) as e:
         return f"the agent does not answer: {e!r}"
-    problems = [each for each in status["problems"] if (each["code"], each["subject"]) != ("pending", REFUSED)]
+    refused = {("pending", REFUSED), *(("revoked", node) for node in STOLEN)}
+    problems = [each for each in status["problems"] if (each["code"], each["subject"]) not in refused]
     if status["state"] != "converged" or problems:
         return f"is {status['state']}: {[(each['code'], each['subject'], each['text']) for each in problems]}"
     if router.established() != len(NODES) - 1:
@@ -391,11 +403,14 @@ def _number(text):
 
 
 def _keys(router):
-    """A key for packets with each of the others, whose BGP sessions always have something to send."""
+    """Tunnels to the other six alone, and a key for packets with each, as BGP always has something to send."""
     try:
         nodes = asyncio.run(Socket(str(router.path(RUN + "/tinc.pid"))).nodes())
     except TincError as e:
         return f"tincd does not answer: {e}"
+    strange = sorted(name for name, node in nodes.items() if node.reachable and _node(name) not in NODES)
+    if strange:
+        return f"there is a tunnel to {strange}"
     lacking = sorted(name for name, node in nodes.items() if node.reachable and not node.keyed)
     return f"tincd has agreed on no key with {lacking}" if lacking else ""
 
@@ -408,9 +423,10 @@ def _registry(field):
     except CommandError as e:
         return f"etcd: {e}"
     tables = {name: sorted(key.split("/")[2] for key in keys if key.startswith(f"/{name}/")) for name in TABLES}
-    members = [*NODES, REFUSED]
-    # The refused one's address may be taken from it.
-    known = sorted({*owners, REFUSED}) == sorted(members) and len(set(owners)) == len(owners) == len(tables["claims"])
+    refused = {REFUSED, *STOLEN} - field.off
+    members = refused.union(NODES)
+    # The address of who is refused may be taken from it.
+    known = refused.union(owners) == members and len(set(owners)) == len(owners) == len(tables["claims"])
     right = tables["peers"] == tables["alive"] == sorted(members) and sum(map(len, tables.values())) == len(keys)
     if not known or not right:
         return f"etcd has {keys}"

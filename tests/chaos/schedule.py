@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from .faults import FAULTS, NODES
 
 _PACE = 1.8  # seconds between two faults, on average
-_SHORTEST = 2  # seconds: one that would be over sooner is left out
 
 
 @dataclass
@@ -43,7 +42,8 @@ def schedule(seed, number, seconds):
             return strikes
         lasting = min(lasting, seconds - at)
         strike = Strike(round(at, 2), fault.name, lasting, arguments, frozenset(touches))
-        if fault.seconds and lasting < _SHORTEST or any(_clash(strike, other) for other in strikes):
+        # One that the round's end would cut too short is left out.
+        if fault.seconds and lasting < fault.seconds[0] or any(_clash(strike, other) for other in strikes):
             continue
         strikes.append(strike)
 

@@ -20,7 +20,7 @@ def test_a_short_run_bears_its_faults_and_leaves_nothing():
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["ok"] and result["seed"] == "short" and result["rounds"] == len(result["recovery_s"]) == 1
     assert result["faults"] == len(schedule("short", 1, 25)) and result["pings"] > 0
-    assert set(result["looks"]) == set(invariants.CHECKS)
+    assert set(result["looks"]) == {*invariants.ALWAYS, *invariants.MEMBER, *invariants.STRANGER}
     assert netns.names("chaos-short-.*") == []
     assert not (CACHE / "lab" / "chaos-short").exists() and not (CACHE / "chaos" / "short").exists()
 
@@ -66,7 +66,7 @@ def test_a_watch_that_has_seen_nothing_says_so(tmp_path):
     watch = invariants.Watch(None, tmp_path)
     watch.start()
     watch.stop()
-    assert watch.violations == ["the watch has never looked at log, routes, files, tunnels, memory"]
+    assert watch.violations == ["the watch has never looked at log, memory, routes, files, tunnels, refusal"]
 
 
 @pytest.mark.parametrize("text", ['{"address": "10.0.0.1"}\n{"node":', "\0" * 10, '{"address": "10.0.0.1"}', "[]\n"])

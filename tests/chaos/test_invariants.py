@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from chaos import invariants
-from chaos.faults import FAULTS, NODES, PROGRAMS, REFUSED
+from chaos.faults import CROWD, FAULTS, NODES, PROGRAMS, REFUSED, STOLEN
 from chaos.field import CLOCK, Field
 
 
@@ -31,7 +31,8 @@ def look(field, tmp_path):
     """Gives a function that looks once at all routers and returns what must not be; before there is nothing."""
     watch = invariants.Watch(field, tmp_path)
     watch.look()
-    assert watch.violations == [] and watch.looks == dict.fromkeys(invariants.CHECKS, len(NODES)) and not watch.missed
+    assert watch.violations == [] and not watch.missed
+    assert watch.looks == {"log": 8, "memory": 8, "routes": 7, "files": 7, "tunnels": 7, "refusal": 1}
 
     def again():
         watch.look()
@@ -56,6 +57,10 @@ BROKEN = {
         "ip -6 route delete default", "ip -6 route add default via 2001:db8:18::ffff", "default routes"),
     "a host file of a stranger": (
         "touch /tmp/run/bgpmesh/tinc/hosts/evil", "rm /tmp/run/bgpmesh/tinc/hosts/evil", "host file of evil"),
+    "a host file of one that was revoked": (
+        "touch /tmp/run/bgpmesh/tinc/hosts/r9", "rm /tmp/run/bgpmesh/tinc/hosts/r9", "host file of r9"),
+    "a route to one that was revoked": (
+        "ip route add 192.168.9.0/24 dev tinc0 proto bird", "ip route delete 192.168.9.0/24", "192.168.9.0/24"),
     "half a host file": (
         "cd /tmp/run/bgpmesh/tinc/hosts; cp r2 /tmp/r2; head -c 100 /tmp/r2 > r2",
         "mv /tmp/r2 /tmp/run/bgpmesh/tinc/hosts/r2", "r2 is not whole"),
@@ -127,16 +132,18 @@ def test_a_tunnel_to_who_is_refused_is_seen(field, look):
     whole(field)
 
 
-def test_a_session_of_who_is_refused_is_seen(look, monkeypatch):
-    monkeypatch.setattr(invariants, "REFUSED", "r2")  # which has six
-    (violation,) = look()
-    assert violation.startswith("r2, which is refused, has a session")
+def test_what_is_left_to_who_is_refused_from_now_on_is_seen(field, look, monkeypatch):
+    monkeypatch.setattr(field, "refused", {*field.refused, "r2"})  # which has six sessions
+    seen = look()
+    assert "r2: is refused, and has a session with ['r1', 'r3', 'r4', 'r5', 'r6', 'r7']" in seen
+    for words in ("a host file of r2", "a tunnel to ['r2']", "192.168.2.0/24"):
+        assert len([violation for violation in seen if words in violation]) == 6, words
 
 
 def test_a_greedy_agent_is_seen(field, look, monkeypatch):
     assert all(100 < size < invariants.MEMORY for size in invariants.memory(field).values())
     monkeypatch.setattr(invariants, "MEMORY", 100)
-    assert len(look()) == len(NODES)
+    assert len(look()) == len(NODES) + 1  # and the one that is refused
 
 
 LEFT = {
@@ -273,3 +280,18 @@ def ping(field, seconds, address="198.18.0.2"):
     """Three echo requests from r1, below the mesh."""
     argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", seconds, address]
     return field.router("r1").exec(argv, check=False)
+
+
+def test_twenty_join_at_once_and_those_that_go_on_when_they_are_revoked_are_left_alone(field, tmp_path):
+    with FAULTS["twenty-join"].act(field):
+        crowd = [field.router(node) for node in CROWD]
+        field.lab.wait(lambda: all(router.established() for router in crowd), 60, "all to have a session", 0.5)
+    assert field.joined == [len(CROWD)] and field.guests == set(CROWD)
+    field.lab.wait(lambda: field.dismiss() and not invariants.unfinished(field), 150, "two to be left alone", 0.5)
+    assert {node for node in CROWD if field.router(node).running} == set(STOLEN)
+    field.refuse()
+    watch = invariants.Watch(field, tmp_path)
+    watch.look()
+    assert watch.violations == [] and watch.looks["refusal"] == 1 + len(STOLEN)
+    # They would, if they were let.
+    assert all(field.router(node).status()["tinc"]["known"] >= len(NODES) for node in STOLEN)
