@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 from lab import root
 from lab.__main__ import Progress
@@ -60,9 +61,9 @@ class Run:
         self.folder = root.CACHE / "chaos" / seed
         self.watch = None
         self.pings = None
-        self.first = None  # router → kB of its agent in the first calm
-        self.result = {"seed": seed, "rounds": 0, "faults": 0, "recovery_s": [], "pings": 0, "lost": 0, "memory_kb": 0}
-        self.result["joined"] = self.field.joined
+        self.first = {}  # process → kB that it had in its first calm
+        self.result = {"seed": seed, "rounds": 0, "faults": 0, "recovery_s": [], "pings": 0, "lost": 0}
+        self.result.update(joined=self.field.joined, memory_kb=Counter(), grown_kb=Counter())
 
     def run(self):
         """All of it; returns the exit status."""
@@ -79,7 +80,7 @@ class Run:
         finally:
             if self.watch:
                 self.watch.stop()
-                self.result.update(looks=self.watch.looks, missed=self.watch.missed)
+                self.result.update(looks=self.watch.looks, missed=self.watch.missed, asserted=self.watch.asserted)
             if not kept:
                 say("taking everything down")
                 self.field.down()
@@ -197,13 +198,13 @@ class Run:
         self.say(f"  as it should be after {recovered} s; {gone} of {sent} pings were lost since the round began")
 
     def judge_memory(self):
-        found = invariants.memory(self.field)
-        self.first = self.first or found
-        self.result["asserted"] = self.watch.asserted
-        self.result["memory_kb"] = max(self.result["memory_kb"], *found.values())
-        for node, size in found.items():
-            if size > max(self.first.values()) + invariants.GROWTH:
-                raise invariants.Violation(f"{node}: its agent has {size} kB; in the first calm they had {self.first}")
+        for process, size in invariants.memory(self.field).items():
+            node, program, _ = process
+            grown = size - self.first.setdefault(process, size)
+            self.result["memory_kb"] |= Counter({program: size})
+            self.result["grown_kb"] |= Counter({program: grown})
+            if grown > invariants.GROWTH[program]:
+                raise invariants.Violation(f"{node}: {program} has {size} kB, {grown} more than in its first calm")
 
     def save(self, text):
         """Everything that a person will want to see."""

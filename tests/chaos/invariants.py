@@ -29,9 +29,10 @@ LOOK = 1.0  # seconds between two looks at all routers
 ALL = (*NODES, *CROWD, REFUSED)
 # What Watch looks at: on every router, on a member, and on who is refused.
 ALWAYS, MEMBER, STRANGER = ("log", "memory"), ("routes", "files", "tunnels"), ("refusal",)
-MEMORY = 3072  # kB that an agent on MicroPython may have for itself, ever
+# kB that a process may have for itself, ever, and more than in its first calm. BIRD keeps up to 512 free pages.
+MEMORY = {"agent": 3072, "tincd": 3072, "bird": 8192}
+GROWTH = {"agent": 768, "tincd": 768, "bird": 3072}
 AGAIN = 10  # seconds that an agent has to write again what there was no room for
-GROWTH = 768  # kB that it may have more of than in the first calm
 
 # What keeps a router from being looked at for a moment: something was just replaced, or has ended, or is held up; and
 # `ip` says a word amid its JSON where the table changed meanwhile.
@@ -227,10 +228,9 @@ class Watch(threading.Thread):
             raise Violation(f"there is a tunnel to {refused}")
 
     def memory(self, router):
-        for pid in router.pids("agent"):
-            with contextlib.suppress(IndexError):
-                if rss_kb(pid) > MEMORY:
-                    raise Violation(f"the agent has taken {rss_kb(pid)} kB for itself")
+        for (program, _), size in _sizes(router).items():
+            if size > MEMORY[program]:
+                raise Violation(f"{program} has taken {size} kB for itself")
 
 
 class _Log:
@@ -437,12 +437,18 @@ TABLES = ("peers", "alive", "claims", "trust")
 
 
 def memory(field):
-    """Router → kB that its agent has for itself."""
+    """(router, program, pid) → kB that it has for itself; no fault ends the agent and the bird of who is refused."""
+    return {(node, *process): size for node in ALL for process, size in _sizes(field.router(node)).items()}
+
+
+def _sizes(router):
+    """(program, pid) → kB, of the agent, tincd and bird."""
     found = {}
-    for node in NODES:
-        for pid in field.router(node).pids("agent"):
-            with contextlib.suppress(OSError, IndexError):
-                found[node] = rss_kb(pid)
+    for pid, argv in router.processes():
+        program = "agent" if argv[-2:] == ["bgpmesh", "run"] else Path(argv[0]).name
+        if program in MEMORY:
+            with contextlib.suppress(OSError, IndexError):  # it ends
+                found[program, pid] = rss_kb(pid)
     return found
 
 

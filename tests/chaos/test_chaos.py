@@ -1,6 +1,7 @@
 """`make chaos` as a person types it, and the schedule that it goes by."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from conftest import make
@@ -8,21 +9,30 @@ from lab import netns
 from lab.root import CACHE
 
 from chaos import invariants
-from chaos.faults import FAULTS, NODES
+from chaos.__main__ import Run
+from chaos.faults import FAULTS, NODES, PROGRAMS
 from chaos.schedule import schedule
 
 ROUNDS = [schedule("a seed", number, 40) for number in range(1, 60)]
 
 
+SEED = "short14713"  # one that has all of MUST in 25 seconds
+MUST = {"killed", "cut-off", "etcd-killed", "clock-jumped", "cache-corrupted", "hostile-records"}
+
+
 def test_a_short_run_bears_its_faults_and_leaves_nothing():
-    done = make("chaos", "SECONDS=25", "SEED=short", "LAB=chaos-short")
+    strikes = schedule(SEED, 1, 25)
+    assert {strike.fault for strike in strikes} >= MUST
+    assert {strike.arguments["program"] for strike in strikes if strike.fault == "killed"} == set(PROGRAMS)
+    done = make("chaos", "SECONDS=25", f"SEED={SEED}", "LAB=chaos-short")
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["ok"] and result["seed"] == "short" and result["rounds"] == len(result["recovery_s"]) == 1
-    assert result["faults"] == len(schedule("short", 1, 25)) and result["pings"] > 0
+    assert result["ok"] and result["seed"] == SEED and result["rounds"] == len(result["recovery_s"]) == 1
+    assert result["faults"] == len(strikes) and result["pings"] > 0
+    assert set(result["memory_kb"]) == set(PROGRAMS)
     assert set(result["looks"]) == {*invariants.ALWAYS, *invariants.MEMBER, *invariants.STRANGER}
     assert netns.names("chaos-short-.*") == []
-    assert not (CACHE / "lab" / "chaos-short").exists() and not (CACHE / "chaos" / "short").exists()
+    assert not (CACHE / "lab" / "chaos-short").exists() and not (CACHE / "chaos" / SEED).exists()
 
 
 def test_the_same_seed_gives_the_same_faults_and_another_gives_others():
@@ -67,6 +77,22 @@ def test_a_watch_that_has_seen_nothing_says_so(tmp_path):
     watch.start()
     watch.stop()
     assert watch.violations == ["the watch has never looked at log, memory, routes, files, tunnels, refusal"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_grows_is_seen_for_as_long_as_it_runs(monkeypatch, program):
+    run = Run(SimpleNamespace(seconds=1, keep=False, name="chaos-grown"), "grown")
+    sizes = {("r1", program, 7): 1000, ("r2", program, 7): 5000}
+    monkeypatch.setattr(invariants, "memory", lambda field: sizes)
+    run.judge_memory()
+    sizes["r1", program, 7] += invariants.GROWTH[program]
+    run.judge_memory()
+    sizes["r1", program, 8] = sizes.pop(("r1", program, 7)) + 1
+    run.judge_memory()
+    sizes["r1", program, 8] += invariants.GROWTH[program] + 1
+    with pytest.raises(invariants.Violation, match=f"r1: {program} has "):
+        run.judge_memory()
+    assert run.result["grown_kb"] == {program: invariants.GROWTH[program] + 1}
 
 
 @pytest.mark.parametrize("text", ['{"address": "10.0.0.1"}\n{"node":', "\0" * 10, '{"address": "10.0.0.1"}', "[]\n"])

@@ -140,9 +140,11 @@ def test_what_is_left_to_who_is_refused_from_now_on_is_seen(field, look, monkeyp
         assert len([violation for violation in seen if words in violation]) == 6, words
 
 
-def test_a_greedy_agent_is_seen(field, look, monkeypatch):
-    assert all(100 < size < invariants.MEMORY for size in invariants.memory(field).values())
-    monkeypatch.setattr(invariants, "MEMORY", 100)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_greedy_agent_is_seen(field, look, monkeypatch, program):
+    sizes = [size for (_, name, _), size in invariants.memory(field).items() if name == program]
+    assert len(sizes) == len(NODES) + 1 and all(100 < size < invariants.MEMORY[program] for size in sizes)
+    monkeypatch.setitem(invariants.MEMORY, program, 100)
     assert len(look()) == len(NODES) + 1  # and the one that is refused
 
 
@@ -234,6 +236,13 @@ def test_a_bad_cable_loses_and_doubles(field):
         assert "duplicates" in ping(field, "1").stdout
     with FAULTS["bad-cable"].act(field, router="r1", kind=(1, 0, 0, 0), seed=1):
         assert not passes(field, "0.3")
+
+
+def test_a_bad_cable_has_one_overtake_the_other(field):
+    argv = ["ping", "-n", "-c", "30", "-i", "0.01", "-W", "1", "198.18.0.2"]
+    with FAULTS["bad-cable"].act(field, router="r1", kind=(0, 20, 60, 0), seed=1):
+        came = list(map(int, re.findall("icmp_seq=([0-9]+)", field.router("r1").exec(argv).stdout)))
+    assert came != sorted(came) == list(range(1, 31))
 
 
 def test_a_cut_is_one_way(field):
