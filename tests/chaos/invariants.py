@@ -50,9 +50,10 @@ _GONE = re.compile(r"if\d+")
 _ED25519 = r"Ed25519PublicKey = [A-Za-z0-9+/]{43}\n"
 _PEM = r"-----BEGIN (?P<kind>[A-Z0-9 ]+)-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END (?P=kind)-----\n"
 _KEY = re.compile(f"{_ED25519}|{_PEM}").fullmatch
-# What tincd wrote, who had heard of a key; and ours.
+# Ours, and what tincd adds that has heard of a key; or that alone.
+_ADDED = f"(\n# The following line was automatically added by tinc\n{_ED25519})"
 _HOST_FILE = re.compile(
-    f"{_ED25519}|{re.escape(render.HEADER)}(Address = .*\n)*{_ED25519}{_PEM}(Subnet = [0-9a-f:]{{17}}\n)?"
+    f"{re.escape(render.HEADER)}(Address = .*\n)*{_ED25519}{_PEM}(Subnet = [0-9a-f:]{{17}}\n)?{_ADDED}*|{_ADDED}+"
 ).fullmatch
 _OPTIONS = re.compile(r"config mesh 'main'\n(\t.*'\n)+\toption trust_key '.*'\n").fullmatch  # sorted: the last one
 # What tells whether a file is whole; the cache, bird.conf, keys and host files are looked at besides.
@@ -342,7 +343,7 @@ def _files(router):
     if sorted(map(_node, names)) != sorted(NODES):
         return f"the host files are {sorted(names)}"
     for folder, needed, borne in (
-        (RUN, {"bird.conf", "bird.ctl", "bird.pid", "connected", "tinc", "tinc.pid", "tinc.socket"}, _MARKS),
+        (RUN, {"bird.conf", "bird.ctl", "connected", "tinc", "tinc.pid", "tinc.socket"}, _MARKS),
         (RUN + "/tinc", {"hosts", "tinc-down", "tinc-up", "tinc.conf"}, set()),
         (STATE, {"config.good", "identity", "trust", *(path.name for path in _key_files(router))}, _IN_TIME),
     ):
@@ -352,8 +353,8 @@ def _files(router):
     return ""
 
 
-# What is there from some time on, or for some time.
-_MARKS = {"tinc.gone", "tinc.lead"}
+# What is there from some time on, or for some time, or where there was room for it.
+_MARKS = {"bird.pid", "tinc.gone", "tinc.lead"}
 _IN_TIME = {"config.tried", "config.worked", "keys.json", "members"}
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import make
 from lab import netns
-from lab.root import CACHE
+from lab.root import CACHE, PROJECT
 
 from chaos import invariants
 from chaos.__main__ import Run
@@ -93,6 +93,13 @@ def test_a_program_that_grows_is_seen_for_as_long_as_it_runs(monkeypatch, progra
     with pytest.raises(invariants.Violation, match=f"r1: {program} has "):
         run.judge_memory()
     assert run.result["grown_kb"] == {program: invariants.GROWTH[program] + 1}
+
+
+def test_a_host_file_is_seen_to_be_cut_wherever_it_is():
+    text = (PROJECT / "tests/golden/tinc/three/hosts/bravo").read_text()
+    added = f"\n# The following line was automatically added by tinc\nEd25519PublicKey = {'A' * 43}\n"
+    assert all(map(invariants._HOST_FILE, (text, text + added, added)))
+    assert not any(invariants._HOST_FILE(whole[:end]) for whole in (text, added) for end in range(len(whole)))
 
 
 @pytest.mark.parametrize("text", ['{"address": "10.0.0.1"}\n{"node":', "\0" * 10, '{"address": "10.0.0.1"}', "[]\n"])
