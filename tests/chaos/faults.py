@@ -22,7 +22,7 @@ from bgpmesh.records import LARGEST, farewell
 NODES = ("r1", "r2", "r3", "r4", "r5", "r6", "r7")
 REFUSED = "r8"  # it has all that a member has, but the owner's approval
 CROWD = tuple(f"r{number}" for number in range(9, 29))
-STOLEN = CROWD[:2]  # go on when they are revoked, and heed nobody's word on who is a member
+STOLEN = CROWD[:2]  # go on when they are revoked, and then heed nobody's word on who is a member
 ETCDS = ("etcd", "etcd2", "etcd3")
 PROGRAMS = ("agent", "tincd", "bird")
 

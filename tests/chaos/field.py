@@ -174,15 +174,9 @@ class Field:
         return sorted(node for node in self.guests if not self.router(node).established())
 
     def dismiss(self):
-        """Have the owner revoke CROWD. STOLEN go on as if nothing were, the others are switched off and removed.
-
-        Whether that is done.
-        """
-        stolen = self.guests.intersection(STOLEN)
+        """Have the owner revoke CROWD, and those of them switched off and removed that are not STOLEN; whether so."""
         with self.lock:
             self.dismissed.update(self.guests)
-        for node in stolen:
-            self.router(node).set("trust", "open")
         if not self._owner.says(dict.fromkeys(self.dismissed, ("revoke", ""))):
             return False
         for node in self.dismissed - self.off - {*STOLEN}:
@@ -195,7 +189,10 @@ class Field:
         return not self.dismissed & self.off
 
     def refuse(self):
-        """From now on nobody is to have anything to do with who was dismissed."""
+        """From now on nobody is to have anything to do with who was dismissed, who heeds that no longer."""
+        # Not before: a member brings along whom it takes for one.
+        for node in self.dismissed:
+            self.router(node).set("trust", "open")
         self.refused.update(CROWD)
         self.dismissed.clear()
 
