@@ -5,14 +5,18 @@ from . import address, records, uci
 _INTERFACE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 _HIDDEN = ("secret", "secret_old", "etcd_password", "http_token")
+_SHORTEST = 16  # characters of a secret
 
 
 class Fault:
-    """One thing wrong: `option` (None: the whole file), `found` (None: nothing) and what would be `right`."""
+    """One thing wrong: `option` (None: the whole file), `found` (None: nothing) and what would be `right`.
+
+    found: a text of the file, of which as much is kept as may be told, or what it stands for.
+    """
 
     def __init__(self, option, found, right):
         self.option = option
-        self.found = found
+        self.found = _shown(found, option) if isinstance(found, str) else found
         self.right = right
 
     def __str__(self):
@@ -53,10 +57,10 @@ def load(text, hostname):
         if section.name == "main":
             main = section
         else:
-            name = section.name or section.type
+            name = _shown(section.name or section.type)
             warnings.append("bgpmesh: section '%s' is ignored: only mesh 'main' is read" % name)
     if not main or main.type != "mesh":
-        found = "it is of type '%s'" % main.type if main else "there is none"
+        found = "it is of type '%s'" % _shown(main.type) if main else "there is none"
         raise ConfigError([Fault(None, None, "section 'main': %s: config mesh 'main' would be right" % found)])
     options = main.options
     config = Config()
@@ -69,7 +73,9 @@ def load(text, hostname):
     known = [option[0] for option in OPTIONS]
     for name in sorted(options):
         if name not in known:
-            warnings.append("bgpmesh: mesh 'main': option '%s' is ignored: there is no such option" % name)
+            # Name and value may have changed places.
+            shown = _shown(name, options[name])
+            warnings.append("bgpmesh: mesh 'main': option '%s' is ignored: there is no such option" % shown)
     if config.endpoint:
         config.endpoint = (config.endpoint[0], config.endpoint[1] or config.port)
     config.secrets = [secret for secret in (config.secret, config.secret_old) if secret]
@@ -82,11 +88,15 @@ def load(text, hostname):
 def _value(name, found, default, parse, faults):
     """What an option's text, or texts, stand for; None, and another fault, when they stand for nothing."""
     many = isinstance(default, tuple)
+    whole = found if isinstance(found, str) else " ".join(found or ())
+    if "\n" in whole:
+        faults.append(Fault(name, whole, "not a single line of text: is a quote missing?"))
+        return [] if many else None
     if many:
         # a lone `option` is what `uci set` leaves behind, and no item of these lists has blanks or commas
-        texts = (found if isinstance(found, str) else " ".join(found)).replace(",", " ").split()
+        texts = whole.replace(",", " ").split()
     elif isinstance(found, list):
-        faults.append(Fault(name, _shown(name, " ".join(found)), "a list: a single option would be right"))
+        faults.append(Fault(name, whole, "a list: a single option would be right"))
         return None
     else:
         texts = [] if found is None else [found]
@@ -97,14 +107,19 @@ def _value(name, found, default, parse, faults):
             if value not in values:
                 values.append(value)
         except ValueError as error:
-            faults.append(Fault(name, _shown(name, text), str(error)))
+            faults.append(Fault(name, text, str(error)))
     if many:
         return values
     return values[0] if values else None
 
 
-def _shown(name, text):
-    return "(hidden, %d characters)" % len(text) if name in _HIDDEN else text
+def _shown(text, option=None):
+    """What the file has, as status, log and pages may tell it: whatever is as long as a secret may be one."""
+    if option in _HIDDEN:
+        return "(hidden, %d characters)" % len(text)
+    if len(text) < _SHORTEST and "\n" not in text:
+        return text
+    return "%s... (%d characters)" % (text[:4].split("\n")[0], len(text))
 
 
 def _check_together(config, options, faults):
@@ -131,7 +146,7 @@ def _check_together(config, options, faults):
         for prefix in config.prefix:
             reason = records.unusable(prefix, config)
             if reason:
-                faults.append(Fault("prefix", str(prefix), reason))
+                faults.append(Fault("prefix", prefix, reason))
     if config.ca_file and config.etcd and not any([server[0] == "https" for server in config.etcd]):
         config.warnings.append("bgpmesh: mesh 'main': option 'ca_file' is ignored: no 'etcd' is https://")
 
@@ -285,7 +300,7 @@ def _netifd_interface(text):
 
 
 def _secret(text):
-    if not 16 <= len(text) <= 256 or not _is_printable(text) or [c for c in "'\"\\" if c in text]:
+    if not _SHORTEST <= len(text) <= 256 or not _is_printable(text) or [c for c in "'\"\\" if c in text]:
         raise ValueError("16 to 256 printable ASCII characters without quotes and backslashes would be right")
     return text
 

@@ -12,7 +12,10 @@ NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 
 class UciError(ValueError):
-    """A text that libuci refuses. `line` is where, counted from 1; the message names it."""
+    """A text that libuci refuses. `line` is where, counted from 1; the message names it.
+
+    It quotes nothing of the text: in the wrong place any word may be a secret.
+    """
 
     def __init__(self, line, reason):
         super().__init__("line %d: %s" % (line, reason))
@@ -49,7 +52,7 @@ def parse(text):
             elif command in ("c", "config"):
                 type = reader.word()
                 if not type or not all("!" <= c <= "~" for c in type):
-                    raise reader.error("'%s' is no section type" % type)
+                    raise reader.error("a type of the section has to follow, of printable ASCII without blanks")
                 name = reader.name("section", NAME, optional=True)
                 reader.end()
                 section = named.get(name)
@@ -59,7 +62,7 @@ def parse(text):
                     if name:
                         named[name] = section
                 elif section.type != type:
-                    raise reader.error("section '%s' is of type '%s' above, '%s' here" % (name, section.type, type))
+                    raise reader.error("the section of this name has another type above")
             elif command in ("o", "option", "l", "list"):
                 if not sections:
                     raise reader.error("%s before the first section" % command)
@@ -68,7 +71,7 @@ def parse(text):
                 reader.end()
                 _set(section.options, name, value, command[0] == "l")
             else:
-                raise reader.error("'%s' is none of package, config, option, list" % command.strip(BLANKS))
+                raise reader.error("a statement begins with package, config, option or list")
     return sections
 
 
@@ -164,7 +167,7 @@ class _Reader:
         if not name and not optional:
             raise self.error("a name of the %s has to follow" % what)
         if not all(c in allowed for c in name):
-            raise self.error("'%s' is no %s name: letters, digits and _ would be right" % (name, what))
+            raise self.error("a name of the %s has letters, digits and _ alone" % what)
         return name
 
     def end(self):

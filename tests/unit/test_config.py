@@ -3,6 +3,8 @@ from bgpmesh.address import parse_prefix
 
 SECRET = "correct horse battery"
 
+LINE = "not a single line of text: is a quote missing?"
+
 TRUST_KEY = "RWTrLOpXbDd9PJ5lFEQuKhkMnRjlYeErVAHZUwDC7ZafsCShdr3V5gA9"
 
 
@@ -22,9 +24,14 @@ def faults(*statements, hostname="r1"):
     return []
 
 
+def told(value):
+    """A value as a message has it: what may be a secret by its length is cut."""
+    return value if len(value) < 16 else "%s... (%d characters)" % (value[:4], len(value))
+
+
 def refused(option, value, right):
     """Checks that an option's value is the one fault, and what is said of it."""
-    message = "bgpmesh: mesh 'main': option '%s' is '%s': %s" % (option, value, right)
+    message = "bgpmesh: mesh 'main': option '%s' is '%s': %s" % (option, told(value), right)
     assert faults("option %s '%s'" % (option, value)) == [message], faults("option %s '%s'" % (option, value))
 
 
@@ -204,8 +211,8 @@ def test_etcd_prefix_begins_with_a_slash_and_ends_with_none():
 
 def test_bad_etcd_user_and_password():
     assert faults("option etcd_user 'a\nb'", "option etcd_password 'c\nd'") == [
-        "bgpmesh: mesh 'main': option 'etcd_user' is 'a\nb': not a single line of text",
-        "bgpmesh: mesh 'main': option 'etcd_password' is '(hidden, 3 characters)': not a single line of text",
+        "bgpmesh: mesh 'main': option 'etcd_user' is 'a... (3 characters)': " + LINE,
+        "bgpmesh: mesh 'main': option 'etcd_password' is '(hidden, 3 characters)': " + LINE,
     ]
 
 
@@ -224,7 +231,7 @@ def test_what_belongs_together_has_to_be_there():
 
 def test_bad_files():
     refused("ca_file", "ca.pem", "not an absolute path")
-    refused("ca_file", "/a\nb", "not a single line of text")
+    refused("ca_file", "/a\tb", "not a single line of text")
     assert faults("option cert_file 'a'", "option key_file 'b'") == [
         "bgpmesh: mesh 'main': option 'cert_file' is 'a': not an absolute path",
         "bgpmesh: mesh 'main': option 'key_file' is 'b': not an absolute path",
@@ -357,19 +364,73 @@ def test_bad_prefix():
         refused("prefix", bad, "loopback, link-local, multicast and reserved networks are never announced")
     for bad in ("10.0.0.0/8", "10.0.0.0/24", "10.0.0.128/25"):
         refused("prefix", bad, "it overlaps the overlay's own network")
-    assert faults("option network6 'fd00::/64'", "list prefix 'fd00::/56'") == [
-        "bgpmesh: mesh 'main': option 'prefix' is 'fd00::/56': it overlaps the overlay's own network"
+    assert faults("option network6 'fd00::/64'", "list prefix 'fd00::/56'", "list prefix 'fd00:0:0:0:aaaa::/80'") == [
+        "bgpmesh: mesh 'main': option 'prefix' is 'fd00::/56': it overlaps the overlay's own network",
+        "bgpmesh: mesh 'main': option 'prefix' is 'fd00::aaaa:0:0:0/80': it overlaps the overlay's own network",
     ]
 
 
 def test_a_bad_secret_is_refused_and_not_told():
     right = "16 to 256 printable ASCII characters without quotes and backslashes would be right"
-    for bad in ("short", "x" * 15, "x" * 257, "x" * 16 + "\n", "x" * 16 + '"', "x" * 16 + "\\", "ä" * 16):
+    for bad in ("short", "x" * 15, "x" * 257, "x" * 16 + "\t", "x" * 16 + '"', "x" * 16 + "\\", "ä" * 16):
         assert faults("option secret '%s'" % bad) == [
             "bgpmesh: mesh 'main': option 'secret' is '(hidden, %d characters)': %s" % (len(bad), right)
         ]
     for good in ("x" * 16, "~ " * 128):
         assert load("option secret '%s'" % good).secret == good
+
+
+# What a file becomes when a line of it is typed wrong; @ is the option, # its value.
+SLIPS = (
+    "option @\n\t#",
+    "option @\n\t'#'",
+    "'#' '@'",
+    "# @",
+    "option # @",
+    "list # @",
+    "option node 'north\n\toption @ #\n\toption port '655'",
+    "option node 'north\n\toption @ '#'\n",
+    "option port 655'\n\toption @ '#'\n\toption mtu '1400'",
+    "option announce \"lan\n\toption @ '#'\n\toption port '655'\"",
+    "list prefix \"10.1.0.0/16\n\toption @ '#'\n\toption port '655'\"",
+    "config mesh '#'",
+    "config '#'",
+    "config '#' main",
+    "config mesh 'main' '#'",
+    "package '#'",
+    "option @'#' x",
+    "option @=#",
+    "option @-# x",
+    "option node '#/'",
+    "option port '#'",
+    "option etcd 'http://north:#@192.0.2.10'",
+    "option etcd 'http://#@192.0.2.10' ; option @ '#'",
+    "list @ '#'\n\tlist @ '#'",
+)
+
+
+def test_no_slip_of_the_pen_has_a_secret_told():
+    values = (SECRET, "d34d" * 16, "0123456789abcdef", "all the king's men", "x'\"\\" * 5)
+    for option in ("secret", "secret_old", "etcd_password", "http_token"):
+        for value in values:
+            for slip in SLIPS:
+                text = "config mesh 'main'\n\t" + slip.replace("@", option).replace("#", value) + "\n"
+                try:
+                    said = "\n".join(config.load(text, "r1").warnings)
+                except config.ConfigError as error:
+                    said = str(error)
+                pieces = [value[at : at + 6] for at in range(len(value) - 5)]
+                assert not [piece for piece in pieces if piece in said], (text, said)
+
+
+def test_a_short_password_is_not_told_either_where_it_is_not_in_its_place():
+    for slip in ("@\n\t#", "@\n\t'#'", "@=#", "@-# x", "# @"):
+        text = "config mesh 'main'\n\toption " + slip.replace("@", "etcd_password").replace("#", "hunter2")
+        try:
+            said = "\n".join(config.load(text, "r1").warnings)
+        except config.ConfigError as error:
+            said = str(error)
+        assert said and "hunter2" not in said, (text, said)
 
 
 def test_bad_trust():
@@ -389,7 +450,8 @@ def test_bad_interface():
 
 def test_bad_validator():
     for bad in ("a b", "-", "[::1", "::1:323", "host:0", "host:65536", "10.0.0.300"):
-        assert faults("option rpki '%s'" % bad)[0].startswith("bgpmesh: mesh 'main': option 'rpki' is '%s': " % bad)
+        beginning = "bgpmesh: mesh 'main': option 'rpki' is '%s': " % told(bad)
+        assert faults("option rpki '%s'" % bad)[0].startswith(beginning)
     assert load("option rpki 'validator'").rpki == ("validator", 323)
     assert load("option rpki '[2001:db8::1]:3323'").rpki == ("2001:db8::1", 3323)
     assert load().rpki is None

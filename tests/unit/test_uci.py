@@ -1,5 +1,7 @@
 from bgpmesh import uci
 
+TYPE = "a type of the section has to follow, of printable ASCII without blanks"
+
 
 def read(text):
     return [(section.type, section.name, section.options) for section in uci.parse(text)]
@@ -117,7 +119,7 @@ def test_a_named_section_that_comes_again_is_continued():
 
 def test_a_section_type_may_have_any_printable_character():
     assert read("config !a-~\n") == [("!a-~", None, {})]
-    assert fault("config aé") == "line 1: 'aé' is no section type"
+    assert fault("config aé") == "line 1: " + TYPE
 
 
 def test_anonymous_sections_stay_apart():
@@ -128,22 +130,21 @@ def test_values_that_are_not_ascii():
     assert values("option a 'Zürich–北'") == {"a": "Zürich–北"}
 
 
-def test_faults_name_the_line():
+def test_faults_name_the_line_and_what_would_be_right_there():
+    statement = "a statement begins with package, config, option or list"
     assert fault("config mesh main\n\noption a 'b\nc\n") == "line 4: ' is never closed"
     assert fault('config mesh main\noption a "b') == 'line 2: " is never closed'
-    assert fault("\n\nset a b") == "line 3: 'set' is none of package, config, option, list"
-    assert fault("config mesh main\noption a 'b';\n") == "line 2: '' is none of package, config, option, list"
+    assert fault("\n\nset a b") == "line 3: " + statement
+    assert fault("config mesh main\noption a 'b';\n") == "line 2: " + statement
     assert fault("config mesh main\noption") == "line 2: a name of the option has to follow"
     assert fault("option a b") == "line 1: option before the first section"
-    assert fault("config") == "line 1: '' is no section type"
-    assert fault("config 'a b'") == "line 1: 'a b' is no section type"
-    assert fault("package a.b") == "line 1: 'a.b' is no package name: letters, digits and _ would be right"
-    assert fault("config a b-c") == "line 1: 'b-c' is no section name: letters, digits and _ would be right"
-    assert fault("config a\noption b.c d") == (
-        "line 2: 'b.c' is no option name: letters, digits and _ would be right"
-    )
+    assert fault("config") == "line 1: " + TYPE
+    assert fault("config 'a b'") == "line 1: " + TYPE
+    for text, what in (("package a.b", "package"), ("config a b-c", "section")):
+        assert fault(text) == "line 1: a name of the %s has letters, digits and _ alone" % what
+    assert fault("config a\noption b.c d") == "line 2: a name of the option has letters, digits and _ alone"
     assert fault("config a\noption b c d") == "line 2: a word too many: a value with blanks needs quotes"
-    assert fault("config a x\nconfig b x") == "line 2: section 'x' is of type 'a' above, 'b' here"
+    assert fault("config a x\nconfig b x") == "line 2: the section of this name has another type above"
 
 
 def test_the_line_is_a_number_too():
