@@ -352,6 +352,12 @@ OPTIONS = (
     ("secret_old", None, _secret, "the secret before that one, valid beside it while routers are given the new one"),
     ("trust", "open", _trust, "who may be a member: with `signed`, whom the network's owner has approved"),
     ("trust_key", None, _public_key, "the owner's public key: the line of base64 in its file, as of `usign`"),
+    (
+        "grace",
+        "24",
+        _number(1, 8760),
+        "hours for which a member whose signed record was removed or spoilt in etcd goes on being one",
+    ),
     ("rpki", None, _validator, "`host[:port]` of an RPKI validator: what it finds invalid is refused; off when empty"),
     (
         "rollback",

@@ -1,14 +1,13 @@
 """Members that are held on to: their record is gone from the registry, or is none that counts.
 
 Whoever can write to the registry but does not know the network's secret can remove and spoil records, and must
-not be able to remove a member by that. So under a secret the last good record stays in force for GRACE, unless
+not be able to remove a member by that. So under a secret the last good record stays in force for a grace, unless
 its owner, or somebody else who knows the secret, has signed that it left. Without a secret nobody could tell
 who removed a record: it counts at once, unless the whole registry was wiped.
 """
 
 from . import compat
 
-GRACE = 86400  # seconds; by the monotonic clock: a start of the agent begins them anew
 SETTLE = 60  # seconds that members missing from a wiped registry are given to write themselves back
 _REMEMBERED = 256  # serials of members that are no more
 
@@ -25,11 +24,14 @@ class Holding:
 
 
 class Held:
-    """holdings: node -> Holding. members: node -> Member of the same."""
+    """holdings: node -> Holding. members: node -> Member of the same.
+
+    grace: seconds, by the monotonic clock: a start of the agent and other options begin them anew.
+    """
 
     def __init__(self, grace):
         self.holdings = {}
-        self._grace = grace  # seconds
+        self._grace = grace
         self._settled_at = None  # until when a wiped registry's members are waited for
 
     @property

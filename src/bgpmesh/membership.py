@@ -3,7 +3,7 @@
 from . import VERSION, address, clock, compact, compat, records
 from . import secret as network_secret
 from .cache import Cache, forget
-from .held import GRACE, Held, Serials
+from .held import Held, Serials
 from .model import Problem
 from .tally import Tally
 
@@ -49,7 +49,7 @@ class Membership:
         self._generation = None
         # Whether records say themselves whose they are: who can merely write to etcd is not believed.
         self._signed = bool(config.secret) or config.trust == "signed"
-        self._held = Held(GRACE if self._signed else 0)
+        self._held = Held(config.grace * 3600 if self._signed else 0)
         self._decoded = {}  # node -> as Entry.verdict, and True after that where it is to be judged anew
         self._serials = Serials()
         self._is_met = False  # whether any member is seen to be in the mesh with us

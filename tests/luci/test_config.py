@@ -48,6 +48,7 @@ VALUES = {
     **dict.fromkeys(["etcd_prefix", "etcd_user", "etcd_password", "ca_file", "cert_file", "key_file"], TEXTS),
     **dict.fromkeys(["secret", "secret_old", "http_token"], TEXTS),
     **dict.fromkeys(["poll_interval", "port", "mtu", "asn", "key_lifetime", "rollback", "full_mesh_max"], NUMBERS),
+    "grace": [*NUMBERS, "8760", "8761"],
     **dict.fromkeys(["bfd_interval", "bfd_multiplier"], NUMBERS),
     "node": NAMES + TEXTS,
     "interface": [*NAMES, "..", "tinc0", "a" * 15, "a" * 16, "a/b", "a:b"],

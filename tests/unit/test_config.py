@@ -441,6 +441,13 @@ def test_bad_trust():
     assert load("option trust_key '%s'" % TRUST_KEY).trust == "open"
 
 
+def test_the_grace_is_a_day_unless_set():
+    assert load().grace == 24
+    assert (load("option grace '1'").grace, load("option grace '8760'").grace) == (1, 8760)
+    for bad in ("0", "8761", "1.5", "1d"):
+        refused("grace", bad, "not a whole number from 1 to 8760")
+
+
 def test_bad_interface():
     right = "not an interface name: up to 15 letters, digits, _ . or - would be right"
     for bad in ("x" * 16, "a b", "a/b", "a:1", ".", "..", "ä"):

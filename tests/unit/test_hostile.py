@@ -9,6 +9,8 @@ from bgpmesh import cache, clock, disk, held, records
 from bgpmesh import secret as network_secret
 
 SIGNS = "option secret '%s'" % SECRET
+HOUR = 3600  # seconds
+DAY = 24 * HOUR
 
 
 def member(store, node, *statements, number=1, **given):
@@ -86,13 +88,43 @@ def test_a_member_without_a_record_is_given_up_after_the_grace():
     alfa, _ = mesh(store, "alfa", "bravo")
     del store.records["bravo"]
     alfa.steps()
-    with Clock(held.GRACE - 60):
+    with Clock(DAY - 60):
         alfa.steps()
         expect(alfa, ["bravo"], "record_gone")
-    with Clock(held.GRACE + 60):
+    with Clock(DAY + 60):
         assert alfa.steps() is True
         expect(alfa, [])
         assert alfa.steps() is False
+
+
+def test_the_grace_is_as_long_as_the_options_say():
+    for statement, seconds in (("option grace '2'", 2 * HOUR), ("option grace '72'", 3 * DAY)):
+        store = Store()
+        alfa = member(store, "alfa", statement)
+        alfa.steps(2)
+        member(store, "bravo", number=2).steps(2)
+        alfa.steps(2)
+        store.put("bravo", "garbage")
+        alfa.steps()
+        with Clock(seconds - 60):
+            alfa.steps()
+            expect(alfa, ["bravo"], "bad_record")
+        with Clock(seconds + 60):
+            alfa.steps()
+            expect(alfa, [], "bad_record")
+
+
+def test_another_grace_counts_for_who_is_held_on_to_already():
+    store = Store()
+    alfa, _ = mesh(store, "alfa", "bravo")
+    del store.records["bravo"]
+    alfa.steps()
+    again = member(store, "alfa", "option grace '1'", earlier=alfa)
+    again.steps(2)
+    expect(again, ["bravo"], "record_gone")
+    with Clock(HOUR + 60):
+        again.steps()
+        expect(again, [])
 
 
 def test_a_member_that_is_seen_in_the_mesh_is_not_given_up():
@@ -100,9 +132,9 @@ def test_a_member_that_is_seen_in_the_mesh_is_not_given_up():
     alfa, _ = mesh(store, "alfa", "bravo")
     del store.records["bravo"]
     alfa.steps()
-    with Clock(held.GRACE - 60):
+    with Clock(DAY - 60):
         alfa.membership.vouch(["bravo", "nobody"])
-    with Clock(held.GRACE + 60):
+    with Clock(DAY + 60):
         alfa.steps()
         expect(alfa, ["bravo"], "record_gone")
 

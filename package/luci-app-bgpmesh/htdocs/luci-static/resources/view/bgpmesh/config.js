@@ -364,6 +364,9 @@ return view.extend({
 
 		option('security', form.Value, 'trust_key', _('Owner’s public key'),
 			_('The second line of the file: bgpmesh keygen makes it, or usign -G.'), { parse: parsePublicKey, together: checkTrustKey });
+		option('security', form.Value, 'grace', _('Grace'),
+			_('Hours for which a member stays one after somebody has removed or spoilt its signed record in the registry.'),
+			{ placeholder: '24', parse: numberIn(1, 8760) });
 		option('security', form.Value, 'rpki', _('RPKI validator'),
 			_('host or host:port. Prefixes that it finds invalid are refused; all are accepted while it has said nothing. Empty: none.'),
 			{ placeholder: 'validator.example.net:323', parse: parseEndpoint });
