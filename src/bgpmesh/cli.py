@@ -21,7 +21,8 @@ USAGE = """usage: bgpmesh COMMAND
   drain [off]   have the others route around this one where they can
   rotate        replace this router's tinc keys, without an outage
   leave         take this router out of the mesh
-  etcd-role [NODE]  print commands that make an etcd user for a router
+  etcd-role [NODE | -o]  print commands that make an etcd user for a router, or
+                (-o) for the owner, who approves
   keygen [-s FILE]               make the owner's key, which approves members
   approve NODE [ID] [-s FILE]    let a member in; ID as its status shows it
   revoke NODE [-s FILE]          shut a member out
@@ -94,6 +95,8 @@ def _print_role(names):
     from . import config, disk, options
     from .etcd import role
 
+    of_owner = names == ["-o"]
+    names = [] if of_owner else names
     try:
         name = names[0] if names else (disk.read("/proc/sys/kernel/hostname") or "").strip()
         # A router's own options say what comes before the mesh's keys; elsewhere nothing does.
@@ -102,7 +105,7 @@ def _print_role(names):
     except (config.ConfigError, OSError, ValueError) as error:
         sys.stderr.write("%s\n" % error)
         return 1
-    print(role.commands(node, ours.etcd_prefix))
+    print(role.owners_commands(ours.etcd_prefix) if of_owner else role.commands(node, ours.etcd_prefix))
     return 0
 
 

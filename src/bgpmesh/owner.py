@@ -1,6 +1,7 @@
 """What the network's owner does: makes the signing key, approves members, revokes them (trust.py); makes a secret.
 
-On any machine that has this package, the mesh's options and the secret key. The agent need not run there.
+On any machine that has this package, the mesh's options and the secret key. The agent need not run there. A router's
+own user of etcd may have no right to write it: ETCDCTL_USER, as etcdctl has it, names another, `user:password`.
 """
 
 import os
@@ -11,6 +12,7 @@ from .model import STATE
 from .options import CONFIG
 
 SECRET = STATE + "/network.sec"
+_GRANT = "`bgpmesh etcd-role -o` prints the commands that make one who may, and tell how to be that"
 _SET = """\
 A new network secret; it is kept nowhere else than where you put it. On every member:
 
@@ -85,6 +87,9 @@ async def _say(verb, path, node, shown=""):
     if not servers:
         raise Refused("no registry is known: set option 'etcd'")
     config.trust = "signed"  # members are approved before it is, too
+    user = os.getenv("ETCDCTL_USER")
+    if user:
+        config.etcd_user, _, config.etcd_password = user.partition(":")
     registry = etcd.open_registry(config, servers)
     try:
         await registry.poll()
@@ -93,7 +98,12 @@ async def _say(verb, path, node, shown=""):
         # Later than all before, those included that somebody has removed from etcd.
         serial = max(clock.now(), _highest(registry.statements.get(node), key, secret.public) + 1)
         signed = trust.compose(verb, key, serial, approved)
-        await registry.put_statement(node, signed + secret.sign(signed.encode()) + "\n")
+        try:
+            await registry.put_statement(node, signed + secret.sign(signed.encode()) + "\n")
+        except etcd.EtcdError as error:
+            if error.kind != "permission":
+                raise
+            raise Refused("etcd's user '%s' may not write %s: %s" % (config.etcd_user, key, _GRANT))
     finally:
         registry.close()
     return "%sd %s%s" % (verb, node, ", which has the identity " + approved if approved else "")

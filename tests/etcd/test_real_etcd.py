@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -618,18 +619,25 @@ def test_the_right_that_is_missing_is_named(apis, server, place, missing, polls)
     asyncio.run(main())
 
 
-def test_the_commands_of_etcd_role_give_all_the_rights_of_a_router_and_no_others(binary, apis, server, tmp_path):
+@pytest.fixture
+def shell(binary, server, tmp_path):
+    """shell(script) is what it prints in a shell where etcdctl may change the users of an etcd with authentication."""
     for argument in ("user add root:root", "user grant-role root root", "auth enable"):
         server.ctl(*argument.split())
     environment = {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": server.url, "ETCDCTL_USER": "root:root"}
     (tmp_path / "etcdctl").symlink_to(Path(binary).with_name("etcdctl"))
     environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
-    said = {}
-    for node in ("alfa", "bravo"):
-        script = role.commands(node, "/it's a mesh")
-        run = subprocess.run(["sh", "-eu"], env=environment, input=script, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        said[node] = run.stdout
+
+    def run(script):
+        done = subprocess.run(["sh", "-eu"], env=environment, input=script, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_commands_of_etcd_role_give_all_the_rights_of_a_router_and_no_others(apis, server, shell):
+    said = {node: shell(role.commands(node, "/it's a mesh")) for node in ("alfa", "bravo")}
     words = said["alfa"].splitlines()[-2].split("'")
     assert words[:2] == ["uci set bgpmesh.main.etcd_user=", "alfa"] and len(words[3]) == 32
 
@@ -652,6 +660,27 @@ def test_the_commands_of_etcd_role_give_all_the_rights_of_a_router_and_no_others
         elsewhere = apis["v3"].registry(server, prefix="/other", **user)
         assert (await failure(elsewhere.poll())).kind == "permission"
         for registry in (view, other, elsewhere):
+            registry.close()
+
+    asyncio.run(main())
+
+
+def test_those_for_the_owner_give_all_that_approving_takes_and_nothing_else(apis, server, shell):
+    said = shell(role.owners_commands("/it's a mesh")).splitlines()[-1]
+    assert re.fullmatch(r"ETCDCTL_USER='network-owner:[^']{32}' bgpmesh approve NODE -s FILE", said), said
+    user = dict(zip(("user", "password"), said.split("'")[1].split(":", 1)))
+
+    async def main():
+        view = apis["v3"].registry(server, prefix="/it's a mesh", signed=True, **user)
+        await view.poll()
+        await view.put_statement("bravo", "approved")
+        await view.poll()
+        assert view.statements["bravo"].text == "approved"
+        for write in (view.put_record("{}"), view.keep_alive(), view.claim("10.0.0.1"), view.leave()):
+            assert (await failure(write)).kind == "permission"
+        elsewhere = apis["v3"].registry(server, prefix="/other", **user)
+        assert (await failure(elsewhere.poll())).kind == "permission"
+        for registry in (view, elsewhere):
             registry.close()
 
     asyncio.run(main())

@@ -60,6 +60,9 @@ def ran(*arguments, answer=None):
     return code, captured.out, captured.err
 
 
+OWNERS_RIGHTS = ("read", "peers"), ("read", "alive"), ("read", "claims"), ("readwrite", "trust")
+
+
 async def nothing():
     pass
 
@@ -211,9 +214,16 @@ def test_etcd_role_prints_commands_for_a_node_and_refuses_what_is_no_name():
         assert (code, out) == (1, "") and "'a; reboot'" in err
         disk.read = lambda path: 'config mesh main\n option etcd_prefix "/it\'s"\n option node south'
         assert "readwrite '/it'\\''s/alive/south'\n" in ran("etcd-role")[1]
+        code, out, err = ran("etcd-role", "-o")
+        assert (code, err) == (0, "")
+        grants = [line for line in out.split("\n") if "grant-permission" in line]
+        grant = "etcdctl role grant-permission --prefix network-owner %s '/it'\\''s/%s/'"
+        assert grants == [grant % right for right in OWNERS_RIGHTS]
+        assert "etcdctl user grant-role network-owner network-owner\n" in out
+        assert "ETCDCTL_USER='network-owner:$password'" in out
     finally:
         disk.read = before
-    assert ran("etcd-role", "a", "b")[0] == 2
+    assert ran("etcd-role", "a", "b")[0] == ran("etcd-role", "-o", "b")[0] == 2
 
 
 def test_remove_says_what_happened():

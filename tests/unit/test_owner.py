@@ -1,3 +1,5 @@
+import os
+
 from example import SECRET, Thing, folder, identity, member, options
 from fake_registry import Registry, Store
 from test_cli import ran
@@ -6,6 +8,7 @@ from test_trust import OWNER, THIEF, said, shown
 from bgpmesh import check, clock, disk, etcd, owner, records, trust, usign
 
 OWNERS = usign.make(bytes(range(56)))
+USER = "ETCDCTL_USER"
 
 
 class Desk:
@@ -17,8 +20,10 @@ class Desk:
         disk.write(self.secret, OWNERS[0], 0o600)
         self.store = Store()
         self.put(identity(2))
-        self.config = options(*statements)
+        self.statements = statements
         self.now = 2000000000
+        self.asked = []  # (name, password) of etcd's user, for each registry that was opened
+        self.denied = False  # whether that user may write nothing
 
     def put(self, identity):
         """bravo's record is there, with this Identity."""
@@ -29,15 +34,21 @@ class Desk:
         registry = Registry(self.store, "alfa")
 
         async def configuration(_):
-            return self.config, ""
+            return options(*self.statements), ""
 
         async def put_statement(node, text):
+            if self.denied:
+                raise etcd.EtcdError("permission", "denied")
             self.store.state(node, text)
+
+        def open_registry(config, servers):
+            self.asked.append((config.etcd_user, config.etcd_password))
+            return registry
 
         registry.put_statement = put_statement
         registry.close = lambda: None
         check.configuration = configuration
-        etcd.open_registry = lambda config, servers: registry
+        etcd.open_registry = open_registry
         owner.SECRET = self.secret
         trust.PATH = self.folder + "/trust"
         clock.now = lambda: self.now
@@ -126,6 +137,35 @@ def test_a_key_that_cannot_be_used_is_named():
         assert "cannot read /nonexistent/key: name" in ran("revoke", "bravo", "-s", "/nonexistent/key")[2]
         disk.write(desk.folder + "/other", OWNERS[0], 0o600)
         assert ran("revoke", "-s", desk.folder + "/other", "bravo")[0] == 0
+
+
+def put_into_environment(text):
+    """ETCDCTL_USER for this process."""
+    if hasattr(os, "environ"):
+        os.environ[USER] = text
+    else:
+        os.putenv(USER, text)
+
+
+def test_etcd_is_asked_as_the_user_that_etcdctl_would_be():
+    routers = "option etcd_user 'north'", "option etcd_password 'its own'"
+    with Desk(*routers) as desk:
+        try:
+            for text in ("network-owner:a:b=", ""):
+                put_into_environment(text)
+                assert ran("approve", "bravo")[0] == ran("revoke", "bravo")[0] == 0
+        finally:
+            put_into_environment("")
+        assert desk.asked == 2 * [("network-owner", "a:b=")] + 2 * [("north", "its own")]
+
+
+def test_a_user_who_may_not_write_statements_is_named_with_how_to_make_one_who_may():
+    with Desk("option etcd_user 'north'", "option etcd_password 'x'") as desk:
+        desk.denied = True
+        for verb in ("approve", "revoke"):
+            code, out, err = ran(verb, "bravo")
+            assert (code, out) == (1, "") and "user 'north' may not write /trust/bravo: " in err
+            assert "`bgpmesh etcd-role -o` prints the commands that make one who may" in err
 
 
 def test_a_pair_of_keys_is_made_once():
