@@ -275,13 +275,14 @@ def server(make_server):
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    """A folder with ca.pem, other-ca.pem and pairs .pem/.key.
+    """A folder with ca.pem, other-ca.pem, expired-ca.pem (as ca.pem, until 2020) and pairs .pem/.key.
 
     server (for 127.0.0.1), elsewhere (another address), expired (for 127.0.0.1, until 2020), early (from 2080 on);
     client (without a common name), named (with one), expired-client, early-client, stranger (of other-ca).
     """
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     authority.found("other-ca")
+    authority.outlive("expired-ca")
     here, past, future = ["127.0.0.1"], "20200201000000Z", "20790101000000Z"
     authority.issue("server", "/O=etcd", SERVER, here)
     authority.issue("elsewhere", "/O=etcd", SERVER, ["192.0.2.1"])

@@ -1,4 +1,4 @@
-"""A client whose certificate or token is renewed while it polls, on whichever runtime this is run with.
+"""A client whose certificate, CA or token is renewed while it polls, on whichever runtime this is run with.
 
 Reads JSON: `{"api": "v3", "client": {…}, "renewed": {path: path of what replaces it}, "tokens": 3}`. Prints `ok`
 when every poll until the client has had so many tokens went well. With files to replace, it prints the kind of the

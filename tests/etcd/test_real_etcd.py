@@ -509,6 +509,21 @@ def test_a_renewed_client_certificate_is_taken_without_a_restart(make_server, ce
 
 
 @RUNTIMES
+@pytest.mark.parametrize("earlier", ["expired-ca", "other-ca"])
+def test_a_renewed_certificate_of_the_authority_is_taken_without_a_restart(
+    make_server, certificates, runtime, earlier, tmp_path
+):
+    if not takes_pem(runtime[0]):
+        pytest.skip("this MicroPython reads no PEM files")
+    server = make_server(certificates=certificates).start()
+    shutil.copy(certificates / f"{earlier}.pem", tmp_path / "ca.pem")
+    options = {"endpoints": [server.url], "ca_file": f"{tmp_path}/ca.pem"}
+    renewed = {f"{tmp_path}/ca.pem": f"{certificates}/ca.pem"}
+    given = {"api": runtime[1], "client": options, "renewed": renewed}
+    assert output(runtime[0], "renewal.py", given) == "tls\nok\n"
+
+
+@RUNTIMES
 def test_a_connection_over_tls_that_the_server_has_closed_is_opened_again_unnoticed(
     make_server, certificates, runtime
 ):

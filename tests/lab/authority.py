@@ -47,5 +47,14 @@ class Authority:
             f"-extfile {name}.ext -startdate {since} -enddate {until} -out {name}.pem"
         )
 
+    def outlive(self, name):
+        """Makes a certificate of the authority `ca` that was valid until 2020, for the key that it has today."""
+        (self.folder / f"{name}.ext").write_text("basicConstraints=critical,CA:TRUE\n")
+        self._openssl(f"req -new -key ca.key -subj /CN=test-ca -out {name}.csr")
+        self._openssl(
+            f"ca -batch -notext -config ca.cnf -create_serial -selfsign -keyfile ca.key -in {name}.csr "
+            f"-extfile {name}.ext -startdate 20190101000000Z -enddate 20200201000000Z -out {name}.pem"
+        )
+
     def _openssl(self, command):
         subprocess.run(["openssl", *command.split()], cwd=self.folder, check=True, capture_output=True)
