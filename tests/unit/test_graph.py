@@ -3,11 +3,12 @@ from example import member
 from bgpmesh.tinc import graph
 
 SIZES = (graph.FULL_MESH + 1, graph.FULL_MESH + 2, 30)
+HUNDREDS = 800
 
 
 def mesh(size, without=0):
     """Members of which the last `without` have no endpoint."""
-    found = [member("r%d" % number, number) for number in range(1, size + 1)]
+    found = [member("r%d" % number, number % 250) for number in range(1, size + 1)]
     for one in found[size - without :]:
         one.endpoint = None
     return found
@@ -16,6 +17,24 @@ def mesh(size, without=0):
 def dialled(members):
     """node -> those it dials."""
     return {one.node: graph.dials(one.node, members) for one in members}
+
+
+class Remembered:
+    """Has hashes of names made once, as long as this lasts: each router makes its own of all of them."""
+
+    def __enter__(self):
+        self._make = graph._place
+        found = {}
+
+        def place(text):
+            if text not in found:
+                found[text] = self._make(text)
+            return found[text]
+
+        graph._place = place
+
+    def __exit__(self, *_):
+        graph._place = self._make
 
 
 def linked(calls, without=None):
@@ -120,6 +139,24 @@ def test_no_router_of_a_large_mesh_has_very_many_tunnels():
         count[low] += 1
         count[high] += 1
     assert max(count.values()) <= 5 * graph.DIALS, count
+
+
+def test_a_mesh_of_hundreds_has_three_tunnels_for_each_router_and_none_with_very_many():
+    for without in (0, HUNDREDS // 2):
+        members = mesh(HUNDREDS, without)
+        assert len(graph.dials("r1", members)) <= graph.DIALS
+        with Remembered():
+            calls = dialled(members)
+        count = {node: len(calls[node]) for node in calls}
+        assert max(count.values()) <= graph.DIALS
+        found = pairs(calls)
+        assert len(found) == len(set(found)) and len(found) <= graph.DIALS * HUNDREDS
+        for node in calls:
+            for peer in calls[node]:
+                count[peer] += 1
+        # Twice as many where half of all have to dial the others.
+        assert max(count.values()) <= (20 if without else 10) * graph.DIALS, max(count.values())
+        assert linked(calls)
 
 
 def test_no_tunnel_of_a_large_mesh_is_dialled_from_both_sides():

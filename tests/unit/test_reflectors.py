@@ -7,7 +7,8 @@ def mesh(count, bound=4, **changes):
     """Members r1 to r<count>, each in a network of its own and aware of reflectors."""
     found = []
     for number in range(1, count + 1):
-        one = member("r%d" % number, number, endpoint=("198.18.%d.1" % number, 655), full_mesh_max=bound)
+        host = "198.%d.%d.1" % (18 + number // 256, number % 256)
+        one = member("r%d" % number, number % 250, endpoint=(host, 655), full_mesh_max=bound)
         for name in changes:
             setattr(one, name, changes[name])
         found.append(one)
@@ -47,6 +48,19 @@ def test_a_reflector_has_a_session_with_everybody_and_another_router_with_the_re
     two = set(chosen(members))
     for node, peers in sessions(members).items():
         assert peers == (names(members) - {node} if node in two else two)
+
+
+def test_among_hundreds_there_are_three_sessions_for_each_router():
+    members = mesh(800, bound=16)
+    three = chosen(members)
+    assert len(three) == 3
+    ends = 0
+    for one in members:
+        peers = reflectors.peers(one, [other for other in members if other is not one], three)
+        assert len(peers) == 799 if one.node in three else sorted(peers) == three
+        ends += len(peers)
+    # A full mesh had 319,600.
+    assert ends // 2 == 3 * 797 + 3
 
 
 def test_the_order_in_which_the_members_come_does_not_matter():
