@@ -2,11 +2,14 @@
 
 import pytest
 
+from bgpmesh import usign
 from lab.authority import CLIENT, SERVER, Authority
 from lab.etcd import ETCD_ADDRESS, SECURE_URL
-from lab.mesh import SOON, clear, delete, forgets, knows, put, sessions, settled, stranger, told, undisturbed
+from lab.mesh import SOON, clear, delete, forgets, get, knows, put, sessions, settled, stranger, told, undisturbed
 from lab.router import Router
 
+# Made here: nobody needs it to stay secret.
+OWNER, PUBLIC = usign.make(bytes(range(56)))
 LAB = {
     "nodes": 2,
     "boot": (),
@@ -170,3 +173,48 @@ def test_tokens_that_end_all_at_once_go_unnoticed(lab):
         assert [lines(router) for router in lab.routers] == before
         assert sessions(lab.router(1))
         lab.etcdctl(["del", "/peers/r9"])
+
+
+def say(router, *argv, user=None):
+    """Has the owner say something from this router, as etcd's `name:password`; the router's own user where it is None."""
+    router.write("/tmp/owner.sec", OWNER)
+    as_user = [f"ETCDCTL_USER={user}"] if user else []
+    return router.exec(["env", *as_user, "bgpmesh", *argv, "-s", "/tmp/owner.sec"], check=False)
+
+
+def test_the_owner_has_a_user_that_may_approve_and_routers_have_none(lab):
+    one, two = lab.routers
+    user = lab.etcd.run(["sh", "-eu"], input=one.bgpmesh("etcd-role", "-o").stdout).stdout.split("'")[1]
+    for router in lab.routers:
+        router.set("trust_key", PUBLIC.split("\n")[1])
+    for router in lab.routers:
+        lab.wait(lambda router=router: '"id":' in get(lab, f"/peers/{router.name}"), SOON, "a record with an identity")
+    denied = say(one, "approve", "r1")
+    assert denied.returncode == 1 and "user 'r1' may not write /trust/r1: `bgpmesh etcd-role -o`" in denied.stderr
+    for router in lab.routers:
+        done = say(one, "approve", router.name, user=user)
+        assert done.returncode == 0, done.stderr
+    with undisturbed(lab):
+        for router in lab.routers:
+            router.set("trust", "signed")
+        for router in lab.routers:
+            lab.wait(lambda router=router: (router.status() or {}).get("trust", {}).get("standing") == "approved", SOON,
+                     f"{router.name} to be approved")
+    approval = get(lab, "/trust/r2")
+    assert say(two, "revoke", "r2", user=user).returncode == 0
+    told(lab, two, "revoked", "r2")
+    told(lab, one, "revoked", "r2")
+    lab.wait(lambda: not sessions(one), SOON, "r1 to have no session with r2")
+    # Who may write there puts the approval back. Routers may not mend that, which costs nothing: they remember.
+    before = [lines(router) for router in lab.routers]
+    put(lab, "/trust/r2", approval + "\n")
+    for _ in range(3):
+        revisions = {router.name: router.status()["etcd"]["revision"] for router in lab.routers}
+        put(lab, "/elsewhere", "a change")
+        for router in lab.routers:
+            lab.wait(lambda router=router: router.status()["etcd"]["revision"] > revisions[router.name], SOON,
+                     f"{router.name} to have polled")
+    assert told(lab, two, "revoked", "r2") and not sessions(one)
+    assert [lines(router) for router in lab.routers] == before and get(lab, "/trust/r2") == approval
+    assert say(one, "approve", "r2", user=user).returncode == 0
+    settled(lab)

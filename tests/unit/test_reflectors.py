@@ -1,4 +1,4 @@
-from example import member
+from example import Thing, member
 
 from bgpmesh import reflectors
 
@@ -7,8 +7,7 @@ def mesh(count, bound=4, **changes):
     """Members r1 to r<count>, each in a network of its own and aware of reflectors."""
     found = []
     for number in range(1, count + 1):
-        host = "198.%d.%d.1" % (18 + number // 256, number % 256)
-        one = member("r%d" % number, number % 250, endpoint=(host, 655), full_mesh_max=bound)
+        one = member("r%d" % number, number, endpoint=("198.18.%d.1" % number, 655), full_mesh_max=bound)
         for name in changes:
             setattr(one, name, changes[name])
         found.append(one)
@@ -51,7 +50,10 @@ def test_a_reflector_has_a_session_with_everybody_and_another_router_with_the_re
 
 
 def test_among_hundreds_there_are_three_sessions_for_each_router():
-    members = mesh(800, bound=16)
+    members = []
+    for number in range(800):
+        host = "198.18.%d.%d" % (number // 256, number % 256)
+        members.append(Thing(node="r%d" % number, endpoint=(host, 655), full_mesh_max=16, reflector="auto"))
     three = chosen(members)
     assert len(three) == 3
     ends = 0
