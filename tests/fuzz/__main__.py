@@ -1,8 +1,8 @@
 """`make fuzz`: what the agent reads from outside against inputs that coverage guides (atheris, libFuzzer).
 
 Each target has a process for its share of the time. What it finds is left in .cache/fuzz/<target>, and a crash, a
-hang or too much memory ends it with the input in .cache/fuzz/<target>.found-…; the last line is one JSON object.
-With --keep, inputs that reach what those in tests/fuzz/corpus do not are added there.
+hang or more memory than bound.py allows ends it with the input in .cache/fuzz/<target>.found-…; the last line is one
+JSON object. With --keep, inputs that reach what those in tests/fuzz/corpus do not are added there.
 """
 
 import argparse
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".cache" / "fuzz"
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "tests" / "unit"), str(ROOT / "tests" / "fuzz")]
 
+import bound  # noqa: E402
 import kept  # noqa: E402
 
 _FORBIDDEN = ("os.remove", "os.rename", "os.mkdir", "os.chmod", "os.link", "subprocess.Popen", "socket.connect")
@@ -35,8 +36,12 @@ def fuzz(name, arguments):
 
     with atheris.instrument_imports(include=["bgpmesh"], enable_loader_override=False):
         import targets
+
+        # What is imported only when it is needed takes memory once, and is to be instrumented, too.
+        for data in kept.load(name):
+            targets.TARGETS[name](data)
     # What raises must end the run, whatever it derives from.
-    atheris.Setup([sys.argv[0], *arguments], targets.TARGETS[name])
+    atheris.Setup([sys.argv[0], *arguments], bound.within(targets.TARGETS[name]))
     sys.addaudithook(forbid)
     atheris.Fuzz()
 

@@ -449,6 +449,41 @@ def tinc_reply(data):
     nodes, edges, rest = tinc.parse_log(text)
     assert all([len(pair) == 2 for pair in tinc.pairs(edges)])
     assert len(rest) <= text.count("\n") + 1
+    assert conversed(data, 1) == conversed(data, 4096)
+
+
+async def _at_once(coroutine, _):
+    return await coroutine
+
+
+def conversed(data, size):
+    """What comes of it where a control socket says this, whatever it is asked."""
+
+    async def open_unix(path, timeout):
+        return Pieces(data, size)
+
+    socket = tinc.Socket("/run/tinc.pid")
+    results = []
+    before = tinc.asyncio, tinc.disk, tinc.stream
+    tinc.asyncio = Thing(wait_for=_at_once, TimeoutError=before[0].TimeoutError)
+    tinc.disk = Thing(read=lambda path: "18772 %064d 127.0.0.1 port 655\n" % 0)
+    tinc.stream = Thing(open_unix=open_unix)
+    try:
+        for ask in (socket.nodes, socket.tunnels, socket.reload, lambda: socket.retry(["n1"])):
+            try:
+                results.append(done(ask()))
+            except tinc.TincError as error:
+                plain(str(error))
+                results.append(str(error))
+    finally:
+        tinc.asyncio, tinc.disk, tinc.stream = before
+    if not isinstance(results[0], str):
+        nodes = results[0]
+        results[0] = [(name, nodes[name].keyed, nodes[name].direct, nodes[name].address) for name in sorted(nodes)]
+        assert len(results[0]) <= data.count(b"\n")
+    if not isinstance(results[1], str):
+        assert all([len(pair) == 2 for pair in results[1]])
+    return results
 
 
 def echo(data):
