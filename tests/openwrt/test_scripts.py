@@ -229,23 +229,38 @@ def test_removal_leaves_the_mesh_and_takes_back_what_the_first_boot_made(router)
 # sysupgrade
 
 
-@pytest.mark.parametrize(
-    ("what", "drains"),
-    [("CONF_BACKUP= CONF_BACKUP_LIST=0", True), ("CONF_BACKUP=/tmp/x CONF_BACKUP_LIST=0", False),
-     ("CONF_BACKUP= CONF_BACKUP_LIST=1", False)],
-)
-def test_before_a_sysupgrade_the_peers_are_told_and_not_before_a_backup(router, what, drains):
-    # As OpenWrt's script goes about it: its own list first, then what is in /lib/upgrade, then all of it.
-    lines = router(
+@pytest.fixture
+def sysupgrade(router):
+    """sysupgrade(what) goes about it as OpenWrt's script does, with what its arguments set; what was asked, as lines.
+
+    Its own list first, then what is in /lib/upgrade; all of the list where options are kept, or backed up.
+    """
+    return lambda what: router(
         f"""\
         append() {{ eval "$1=\\"\\${{$1:+\\$$1 }}$2\\""; }}
         conffiles() {{ echo "files $1"; }}
+        SAVE_CONFIG=1 CONF_BACKUP= CONF_BACKUP_LIST=0
         {what}
         sysupgrade_init_conffiles=conffiles
         for file in /lib/upgrade/*.sh; do . $file; done
-        for hook in $sysupgrade_init_conffiles; do $hook /tmp/list || exit 1; done
+        if [ "$SAVE_CONFIG" = 1 ]; then
+            for hook in $sysupgrade_init_conffiles; do $hook /tmp/list || exit 1; done
+        fi
         cat /tmp/asked
         """
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "drains"), [("", True), ("CONF_BACKUP=/tmp/x", False), ("CONF_BACKUP_LIST=1", False)]
+)
+def test_before_a_sysupgrade_the_peers_are_told_and_not_before_a_backup(sysupgrade, what, drains):
+    lines = sysupgrade(what)
     assert lines[0] == "files /tmp/list"
     assert ("ubus bgpmesh drain" in [line.strip() for line in lines[1:]]) == drains
+
+
+def test_a_sysupgrade_that_keeps_nothing_tells_nobody_so_the_readme_says_what_to_do(sysupgrade):
+    # OpenWrt runs no hook then that comes before the image is written and after it was found good.
+    assert sysupgrade("SAVE_CONFIG=0") == []
+    assert "`sysupgrade -n` tells nobody: say `service bgpmesh stop` before it." in (PROJECT / "README.md").read_text()
