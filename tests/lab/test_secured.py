@@ -176,7 +176,7 @@ def test_tokens_that_end_all_at_once_go_unnoticed(lab):
 
 
 def say(router, *argv, user=None):
-    """Has the owner say something from this router, as etcd's `name:password`; the router's own user where it is None."""
+    """Has the owner say something from this router, as etcd's user `name:password`, or as the router's own."""
     router.write("/tmp/owner.sec", OWNER)
     as_user = [f"ETCDCTL_USER={user}"] if user else []
     return router.exec(["env", *as_user, "bgpmesh", *argv, "-s", "/tmp/owner.sec"], check=False)
