@@ -146,6 +146,11 @@ def tinc_name(node, generation):
     return "%s__%04d" % (node, generation) if generation else node
 
 
+def node_of(name):
+    """Whose tinc_name() it is, of whatever generation."""
+    return name[:-6] if name[-6:-4] == "__" and name[-4:].isdigit() else name
+
+
 class Entry:
     """A record as etcd has it. created, modified: revisions of its key's creation and last put."""
 

@@ -5,7 +5,7 @@ from example import Clock, Thing, folder, given
 from fake_http import run
 
 from bgpmesh import compat, disk
-from bgpmesh.tinc import daemon
+from bgpmesh.tinc import daemon, memory
 from bgpmesh.tinc.control import Node, TincError
 from bgpmesh.ubus import UbusError
 
@@ -442,6 +442,20 @@ def test_what_is_remembered_has_a_bound(router):
         router.apply(tinc_conf="a", hosts_b=key("B"))
     assert 8000 < len(disk.read(router.folder + "/tinc.gone")) <= 16384
     assert started(router, tinc_conf="a", **{"hosts_%s799" % ("n" * 40): key("D")})
+
+
+@given(Router)
+def test_who_comes_and_goes_has_nobody_elses_keys_forgotten(router):
+    path = router.folder + "/gone"
+    for name in ("bravo", "carol__0003", "carol"):
+        memory.note(path, name, "%016x" % len(name))
+    for turn in range(1, 1000):
+        for name in ("mallory", "mallory__%04d" % turn, "bravo"):
+            memory.note(path, name, "%016x" % turn)
+    assert len(disk.read(path)) < 400
+    for name, turn in (("carol__0003", 11), ("carol", 5), ("bravo", 999), ("mallory__0999", 999)):
+        assert memory.recall(path, name) == "%016x" % turn, name
+    assert memory.recall(path, "dora") == ""
 
 
 @given(Router)

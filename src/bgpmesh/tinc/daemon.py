@@ -3,7 +3,7 @@
 import os
 import socket
 
-from .. import clock, compat, disk
+from .. import clock, compat, disk, records
 from ..plan import TINC, TINC_LOG, TINC_PID
 from ..problems import Retry
 from . import control, graph, memory
@@ -219,7 +219,7 @@ class Tincd:
         now = compat.monotonic()
         self._patience = {node: self._patience[node] for node in self._patience if self._patience[node] > now}
         for node in self._rekeyed:
-            if node != _node(own):
+            if node != records.node_of(own):
                 self._patience[node] = self._patience.get(node, now) + _APART
         self._rekeyed.clear()
 
@@ -275,7 +275,7 @@ class Tincd:
                 stale, mark = True, mark or ""
                 if name.startswith("hosts/") and self._is_remembered(name[6:], before, text, own):
                     mark = _ANEW
-                    self._rekeyed.add(_node(name[6:]))
+                    self._rekeyed.add(records.node_of(name[6:]))
                 disk.write(_STALE, mark, 0o600)
                 disk.write(path, text, mode, old=True)
         return stale, mark == _ANEW
@@ -292,11 +292,6 @@ class Tincd:
 
 def _lacks_key(node):
     return node.reachable and node.direct and node.keyed is False
-
-
-def _node(name):
-    """Whose name in tinc it is, of whatever generation of keys (records.tinc_name)."""
-    return name[:-6] if name[-6:-4] == "__" and name[-4:].isdigit() else name
 
 
 def _look_at_ground(port):

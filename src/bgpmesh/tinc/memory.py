@@ -5,9 +5,11 @@ another one comes up, but no key for packets is agreed on ("Failed to verify SIG
 tunnel, or has to be relayed, is lost. And every tincd reads its own keys at its start alone.
 """
 
-from .. import compat, disk
+from .. import compat, disk, records
 
-_MOST = 16384  # characters that are kept: of some 500 nodes
+_MOST = 16384  # characters that are kept: of some 500 names
+_OF_NODE = 8  # characters of a mark that are the node's, whatever generation of its keys it is of
+_EACH = 4  # names of one node of which something is: who ever rotates its keys is not to have the others forgotten
 
 
 def key(text, version, own):
@@ -25,7 +27,11 @@ def key(text, version, own):
 def note(path, name, found):
     """Remembers, in the file at `path`, the key() of a host file that is about to go. Raises OSError."""
     if found:
-        text = "%s%s %s\n" % (disk.read_or_none(path) or "", _mark(name), found)
+        mark = _mark(name)
+        text = _without(disk.read_or_none(path) or "", mark)
+        if ("\n" + text).count("\n" + mark[:_OF_NODE]) >= _EACH:
+            text = _without(text, mark[:_OF_NODE])
+        text += "%s %s\n" % (mark, found)
         if len(text) > _MOST:
             text = text[text.find("\n", len(text) - _MOST) + 1 :]
         disk.write(path, text, 0o600)
@@ -38,6 +44,12 @@ def recall(path, name):
     return text[at:].split()[1] if at >= 0 else ""
 
 
+def _without(text, start):
+    """The text without its first line that begins so."""
+    at = ("\n" + text).find("\n" + start)
+    return text if at < 0 else text[:at] + text[text.find("\n", at) + 1 :]
+
+
 def _mark(name):
     # Who has left the mesh, or was never let in, is named in no file.
-    return compat.sha256(name.encode())[:16]
+    return compat.sha256(records.node_of(name).encode())[:_OF_NODE] + compat.sha256(name.encode())[:8]
