@@ -22,7 +22,8 @@ from .ubus import UbusError
 
 QUICK = 0.3  # seconds between two looks, or polls, while something is changing
 _ALERT = 0.15  # seconds between two looks while a member that is dialled may switch its keys at any moment
-_ALERTED = 600  # seconds for which these go on, at most
+_ALERTED = 600  # seconds for which these go on for one member, at most, and then
+_CALM = 3600  # seconds since they began until they may again
 _TROUBLED = 3  # seconds between two looks while something stays wrong
 _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
@@ -71,7 +72,7 @@ class Convergence:
         self._looked_for = None  # whose routes were looked for last
         self._lately = Lately(_MOVE), Lately(_MOVE)  # those that this router has sessions with; the reflectors
         self._names = Names()
-        self._alert_since = None  # since when a member that is dialled has been about to switch its keys
+        self._alerts = {}  # node -> since when it has been about to switch its keys
         self._underlay = {}  # node -> the address that tincd sees it at
         self._vain = {}  # node -> since when it is dialled and not reached
         self._planned_for = None  # the Membership that the plan was made from
@@ -119,15 +120,17 @@ class Convergence:
             waits.append(self._gap())
         if self.plan and self.state != "converged":
             waits.append(QUICK if self.moving() else _TROUBLED)
-        if not self.plan or not self.plan.rotating:
-            self._alert_since = None
-        elif compat.monotonic() - self._alerted() < _ALERTED:
+        if self._is_alerted():
             waits.append(_ALERT)
         return min(waits + [self.membership.config.poll_interval])
 
-    def _alerted(self):
-        self._alert_since = self._alert_since or compat.monotonic()
-        return self._alert_since
+    def _is_alerted(self):
+        """Whether a member that is dialled may switch its keys at any moment: not one that says so for ever, or ever
+        again."""
+        now, rotating = compat.monotonic(), self.plan.rotating if self.plan else ()
+        for node in [node for node in self._alerts if now - self._alerts[node] >= _CALM and node not in rotating]:
+            del self._alerts[node]
+        return any([now - self._alerts.setdefault(node, now) < _ALERTED for node in rotating])
 
     def refresh(self):
         """The membership is another now: has a plan made of it."""

@@ -450,10 +450,28 @@ def test_a_member_that_is_ever_about_to_switch_its_keys_is_not_watched_for_ever(
     for later, soon in ((40, True), (600, True), (700, False)):
         with Clock(later):
             assert (router.mesh.next_look() < 1) is soon, later
+    # Another one is looked at all the same.
+    router.mesh.plan.rotating = ["r2", "r3"]
+    with Clock(800):
+        assert router.mesh.next_look() < 1
     router.mesh.plan.rotating = []
-    router.mesh.next_look()
-    router.mesh.plan.rotating = ["r2"]
-    assert router.mesh.next_look() < 1
+    with Clock(4000):
+        router.mesh.next_look()
+        router.mesh.plan.rotating = ["r2"]
+        assert router.mesh.next_look() < 1
+
+
+def test_a_member_that_is_about_to_switch_its_keys_again_and_again_is_watched_for_ten_minutes_an_hour():
+    router = Router(2)
+    router.connect("r2")
+    router.step()
+    quick = 0
+    for later in range(0, 3 * 3600, 10):
+        router.mesh.plan.rotating = [] if later % 540 == 0 else ["r2"]
+        with Clock(30 + later):
+            router.mesh.state = "converged"
+            quick += router.mesh.next_look() < 1
+    assert 100 < quick < 200
 
 
 def test_that_a_plan_is_still_to_be_made_is_nothing_wrong():
