@@ -16,6 +16,7 @@ from .tinc import keys
 from .ubus import UbusError
 
 _FAULT = 5  # seconds until a round that failed is begun anew
+_WELL = 600  # seconds without another fault after which one is over
 _SEARCH = 5  # seconds between two looks for a neighbour on the LAN while there is no registry
 _SCRAPE = 30  # seconds between two files of metrics
 _COLLECTOR = "/usr/lib/lua/prometheus-collectors/textfile.lua"  # of prometheus-node-exporter-lua-textfile
@@ -65,6 +66,7 @@ class Agent:
         self._web = None  # (address and port, task that serves there)
         self._rotation = None  # of the keys, where there is or was one
         self._turn = asyncio.Event()  # the keys are to be looked at
+        self._recovery = None  # the task that waits for a fault to be over
 
     @property
     def config(self):
@@ -245,7 +247,14 @@ class Agent:
                 compat.print_exception(error)
                 text = "a fault of the agent itself: %r; please report it with the log" % error
                 self.problems.replace("agent", [Problem("fault", "agent", text)])
+                if self._recovery:
+                    self._recovery.cancel()
+                self._recovery = asyncio.create_task(self._recover())
                 await asyncio.sleep(_FAULT)
+
+    async def _recover(self):
+        await asyncio.sleep(_WELL)
+        self.problems.replace("agent", [])
 
     def _outgrow(self):
         """Begins anew with a larger heap where this one is full: what is known is in etcd, and in files."""

@@ -102,10 +102,11 @@ class Convergence:
         """One round: a plan where there is need of one, what is due of it applied, and a look whether it is so."""
         self._let_go()
         if self._stale and self._is_known() and not self._gap():
-            self._stale = False
             if not self.plan:
                 self._lately[0].note(await self.bird.left())
-            self._make_plan()
+            if self._is_known():  # still: its address may have been lost meanwhile
+                self._stale = False
+                self._make_plan()
         if self.plan and self.membership.me:
             await self._apply()
             await self._verify()
@@ -377,6 +378,8 @@ class Convergence:
         try:
             self.tincd.warm_up(self.plan)
         except OSError:
+        if not self.membership.me:
+            return  # it has lost its address meanwhile, and stands aside next
             pass  # no route while the interface is not up: it comes with the next look
         patient = compat.monotonic() - self._changed_at < _PATIENCE
         try:
@@ -387,7 +390,7 @@ class Convergence:
         was_up = self.state in ("converged", "degraded")
         self._problems.replace("daemons", [] if patient and not was_up else found)
         down = found or self._problems.of("tinc") or self._problems.of("bird")
-        lacking = [] if down else await self._look_at_routes(heard, patient)
+        lacking = [] if down or not self.membership.me else await self._look_at_routes(heard, patient)
         self._problems.replace("routes", [] if patient else lacking)
         self._problems.replace("peers", [] if patient or down else self._peer_problems())
         self.events.tell(self.plan.seats, self.membership.online, self.bird.sessions)

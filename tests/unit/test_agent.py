@@ -265,3 +265,30 @@ def test_who_writes_all_the_time_leaves_the_agent_time_for_the_rest():
 
     asyncio.run(main())
     assert took[2] - took[1] >= 0.2 * 5 - 0.05
+
+
+def test_a_fault_is_told_until_there_was_none_for_a_good_while():
+    found = []
+
+    async def main():
+        agent = Agent(Bus(), lambda text: None)
+        turns = []
+
+        async def work():
+            turns.append(1)
+            if len(turns) < 4:
+                raise ValueError("no")
+            found.append([problem.code for problem, _ in agent.problems.all()])
+            while agent.problems.all():
+                await asyncio.sleep(0.01)
+            agent._leaving = True
+
+        await asyncio.wait_for(agent._guard(work), 10)
+
+    kept = agent_module._FAULT, agent_module._WELL, agent_module.compat.print_exception
+    agent_module._FAULT, agent_module._WELL, agent_module.compat.print_exception = 0.01, 0.1, lambda error: None
+    try:
+        asyncio.run(main())
+    finally:
+        agent_module._FAULT, agent_module._WELL, agent_module.compat.print_exception = kept
+    assert found == [["fault"]]

@@ -474,6 +474,30 @@ def test_a_member_that_is_about_to_switch_its_keys_again_and_again_is_watched_fo
     assert 100 < quick < 200
 
 
+def test_an_address_that_is_lost_while_the_daemons_are_asked_is_no_fault():
+    router = Router(2)
+
+    async def lost(*_):
+        router.membership.me = None
+        return []
+
+    router.bird.left = lost
+    assert router.step() == "waiting" and not router.mesh.plan
+    router.membership.me = member("alfa", 1)
+    router.bird.left = Daemon().left
+    assert router.step(1) == "syncing" and router.mesh.plan, "without anything new to be told"
+    for question in ("flush", "ask_validator"):
+        # Of a mesh in which it looks for others to dial, and for a route.
+        router = Router(*range(2, 16))
+        router.membership.others["r2"] = member("r2", 2, prefixes=["2001:db8:2::/48"])
+        router.connect("r2")
+        router.step()
+        router.routed = set()
+        setattr(router.bird, question, lost)
+        assert router.step(70) == "waiting"
+        assert router.step(71) == "waiting" and not router.mesh.plan and router.tincd.stopped == 1
+
+
 def test_that_a_plan_is_still_to_be_made_is_nothing_wrong():
     router = Router(2)
     router.connect("r2")

@@ -202,6 +202,20 @@ def test_it_waits_for_a_member_that_is_met_and_does_not_see_the_registry(router)
 
 
 @given_router
+def test_a_router_that_has_no_plan_meanwhile_goes_on_when_it_has_one(router):
+    router.begin()
+    router.look()
+    router.look()
+    plan, router.mesh.plan = router.mesh.plan, None  # as where it has lost its address
+    for _ in range(3):
+        router.look(60)
+    assert router.record().generation == 0 and router.record().next
+    router.mesh.plan = plan
+    router.look(60)
+    assert router.record().generation == 1
+
+
+@given_router
 def test_what_keeps_it_from_beginning_is_told(router):
     assert router.begin() == ""
     assert "under way" in router.begin()

@@ -114,7 +114,7 @@ class Rotation:
             self._published_at = now
         others = [membership.others[node].poll_interval for node in membership.online if node in membership.others]
         left = self._published_at + _POLLS * max([config.poll_interval] + others) + _GRACE - now
-        if left > 0 or membership.registry.failures:
+        if left > 0 or membership.registry.failures or not mesh.plan:
             self._say("the others take up the next keys")
             return []
         # Who is met in the mesh and not in the registry does not know the next keys.
