@@ -35,6 +35,7 @@ _LATE = 5  # seconds after which a route that is not in the kernel is put there 
 _ROUTES = 30  # seconds between two looks at the kernel's routes while none is missing
 _HOLD = 60  # seconds that a tunnel is kept after it ceased to be this router's to dial
 _MOVE = 45  # seconds that a session is kept after it ceased to be one of the plan's: longer than a sign of life holds
+_FOREIGN = 3600  # the same of what tincd is told where a member is of another make: to change that restarts it
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _FORLORN = 600  # the same where the registry has nobody alive: most likely it is right, or we are cut off
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
@@ -71,6 +72,7 @@ class Convergence:
         self._unheard = set()  # those without a session here whose routes the kernel does not have
         self._looked_for = None  # whose routes were looked for last
         self._lately = Lately(_MOVE), Lately(_MOVE)  # those that this router has sessions with; the reflectors
+        self._foreign = Lately(_FOREIGN)  # the members of another make
         self._names = Names()
         self._alerts = {}  # node -> since when it has been about to switch its keys
         self._underlay = {}  # node -> the address that tincd sees it at
@@ -174,13 +176,18 @@ class Convergence:
         return max(0, self._applied_at + _GAP - compat.monotonic())
 
     def _let_go(self):
-        """Has a plan made without the tunnels that were held on to for long enough."""
+        """Has a plan made without what was held on to for long enough: tunnels, and what members of another make need.
+
+        Who says now that it is one and now that it is none would have everybody's tincd start again each time.
+        """
         now = compat.monotonic()
         for node in self.plan.share if self.plan else ():
             self._dialled[node] = now
         for node in [node for node in self._dialled if now - self._dialled[node] >= _HOLD]:
             del self._dialled[node]
             self._stale = True
+        self._foreign.note(self.plan.foreign if self.plan else ())
+        self._stale = self._foreign.expire() or self._stale
         self._move()
 
     def _move(self):
@@ -257,6 +264,7 @@ class Convergence:
             [lately.names() for lately in self._lately],
             dict(self.latency.patience),
             dict(self._names.known),
+            bool(self._foreign.names()),
         )
         before = self.plan
         if before and before.tinc == plan.tinc:
@@ -370,6 +378,8 @@ class Convergence:
         interface = self.membership.config.interface
         await self.bird.flush(interface)
         found += await self._join_interface()
+        if not self.membership.me:
+            return  # it has lost its address meanwhile, and stands aside next
         heard = self._heard()
         self.membership.vouch(heard)
         self._look_at_underlay()
@@ -378,8 +388,6 @@ class Convergence:
         try:
             self.tincd.warm_up(self.plan)
         except OSError:
-        if not self.membership.me:
-            return  # it has lost its address meanwhile, and stands aside next
             pass  # no route while the interface is not up: it comes with the next look
         patient = compat.monotonic() - self._changed_at < _PATIENCE
         try:

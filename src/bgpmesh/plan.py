@@ -24,7 +24,7 @@ class Plan:
     the route reflectors, none where every pair has a session; peers: set of the names of those that this router has
     a BGP session with; sessions: these, and those it holds on to; patience: as make() has it, of these. names: name in
     tinc -> node, of this router and the members that take part; rotating: names of the members that this router
-    dials and whose keys are being rotated.
+    dials and whose keys are being rotated. foreign: names of the members of another make.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Plan:
         peers,
         sessions,
         lossy,
+        foreign,
     ):
         self.node = me.node
         self.tinc_name = me.tinc
@@ -66,6 +67,7 @@ class Plan:
         self.peers = peers
         self.sessions = sessions
         self.patience = lossy
+        self.foreign = foreign
 
 
 class Conf(Text):
@@ -118,6 +120,7 @@ def make(
     lately=((), ()),
     patience=None,
     found=None,
+    foreign=False,
 ):
     """The Plan of one router.
 
@@ -126,7 +129,8 @@ def make(
     to come from; held: names whose tunnel was dialled until lately; tinc_version: "1.0" or "1.1";
     drained: whether the peers are told to use this router only where there is no other; lately: names of the peers,
     and of the reflectors, that there were until lately; patience: node -> how many times as many BFD packets as usual
-    may be lost in a row, without those for which it is 1; found: name of an endpoint -> its addresses as text.
+    may be lost in a row, without those for which it is 1; found: name of an endpoint -> its addresses as text;
+    foreign: whether there was a member of another make until lately.
     """
     everybody = members + [me]
     seats, problems = roster.seat(everybody, claims, _Reserved(config, me, everybody, underlay, found or {}))
@@ -142,7 +146,7 @@ def make(
     share = graph.dials(me.node, candidates + [me])
     # A tunnel that is no longer this router's to dial is let go late, or each join would cut some.
     dialled = sorted(set(share) | set([peer.node for peer in others if peer.node in held and peer.endpoint]))
-    files = tinc_render.Files(config, me, others, dialled, tinc_version, found or {})
+    files = tinc_render.Files(config, me, others, dialled, tinc_version, found or {}, foreign)
     chosen = reflectors.choose(me.node, others + [me], online)
     wanted = set(reflectors.peers(me, others, chosen))
     held_on_to = [node for node in lately[0] if node in seats and node not in wanted]
@@ -164,6 +168,7 @@ def make(
         wanted,
         sessions,
         lossy,
+        [member.node for member in others if records.is_foreign(member, config)],
     )
 
 

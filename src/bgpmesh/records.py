@@ -151,6 +151,14 @@ def node_of(name):
     return name[:-6] if name[-6:-4] == "__" and name[-4:].isdigit() else name
 
 
+def is_foreign(member, config):
+    """Whether a member is of another make, whose hardware address nobody can tell: its record has no version.
+
+    With `trust` signed none is, whatever it says: no other make signs its records with an identity of ours.
+    """
+    return not member.version and config.trust != "signed"
+
+
 class Entry:
     """A record as etcd has it. created, modified: revisions of its key's creation and last put."""
 

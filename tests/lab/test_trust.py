@@ -6,6 +6,7 @@ import time
 
 from bgpmesh import compat, ed25519, records, usign
 from bgpmesh.identity import Identity
+from bgpmesh.tinc.render import hardware_address
 from lab.mesh import (
     RUN,
     SOON,
@@ -24,6 +25,7 @@ from lab.mesh import (
     told,
     undisturbed,
 )
+from lab.ping import pinging
 
 # Made here: nobody needs it to stay secret.
 OWNER, PUBLIC = usign.make(bytes(range(56)))
@@ -119,6 +121,28 @@ def test_who_has_the_secret_of_a_stolen_router_speaks_for_no_other(lab):
     assert [sessions(router) for router in lab.routers] == before
     removed = one.bgpmesh("remove", "r2")
     assert removed.returncode == 1 and "bgpmesh revoke r2" in removed.stdout
+
+
+def test_who_says_that_the_others_hardware_addresses_are_its_own_gets_nothing_of_theirs(lab):
+    """The tunnel between the one on tinc 1.1 and the one on 1.0 goes on as if nothing had been said."""
+    one, two, three = lab.routers
+    said = "Ignoring unauthorized ADD_SUBNET"
+    before = {router: router.log().count(said) for router in (one, two)}
+    with undisturbed(lab, but=[three]), pinging((one, two), (two, one)) as lost:
+        three.kill("agent", signal.SIGSTOP)
+        own = three.read(RUN + "/tinc/hosts/r3")
+        theirs = "".join(f"Subnet = {hardware_address(router.name)}#0\n" for router in (one, two))
+        three.write(RUN + "/tinc/hosts/r3", own + theirs)
+        three.kill("tincd", signal.SIGHUP)
+        for router in (one, two):
+            lab.wait(lambda to=router: to.log().count(said) > before[to], SOON, f"{router.name} to hear of it")
+        for router, other in ((one, two), (two, one)):
+            assert all(router.ping(other.lan) for _ in range(10))
+        # The next agent writes the file again.
+        three.kill("agent")
+        lab.wait(lambda: three.read(RUN + "/tinc/hosts/r3") == own, SOON, "r3's own file to be as it was")
+    assert max(lost.values()) < 10, lost
+    settled(lab)
 
 
 def test_who_is_revoked_has_no_tunnel_and_no_session_and_stays_so(lab):

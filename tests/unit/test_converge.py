@@ -474,6 +474,22 @@ def test_a_member_that_is_about_to_switch_its_keys_again_and_again_is_watched_fo
     assert 100 < quick < 200
 
 
+def test_a_member_that_is_now_of_another_make_and_now_not_has_tincd_started_again_twice_an_hour_at_most():
+    router = Router(2, 3)
+    router.connect("r2", "r3")
+    services = []
+    for later in range(0, 3 * 3600, 60):
+        router.membership.others = {
+            "r2": member("r2", 2), "r3": member("r3", 3, version="" if 120 < later < 3600 and later % 120 else "1.0")
+        }
+        router.mesh.refresh()
+        router.step(later)
+        found = router.tincd.applied[-1].services["bgpmesh-tinc"]
+        if found not in services[-1:]:
+            services.append(found)
+    assert len(services) == 3 and services[0] == services[2]
+
+
 def test_an_address_that_is_lost_while_the_daemons_are_asked_is_no_fault():
     router = Router(2)
 

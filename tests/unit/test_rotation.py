@@ -216,6 +216,13 @@ def test_a_router_that_has_no_plan_meanwhile_goes_on_when_it_has_one(router):
 
 
 @given_router
+def test_with_trust_signed_nobody_keeps_it_from_beginning_by_saying_to_be_of_another_make(router):
+    router.membership.others["bravo"].version = ""
+    router.membership.config.trust = "signed"
+    assert router.begin() == ""
+
+
+@given_router
 def test_what_keeps_it_from_beginning_is_told(router):
     assert router.begin() == ""
     assert "under way" in router.begin()

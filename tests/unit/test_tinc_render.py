@@ -1,6 +1,7 @@
 from example import golden, member, options
 from meshes import planned
 
+from bgpmesh import records
 from bgpmesh.tinc import render
 
 
@@ -37,10 +38,27 @@ def test_tunnels_are_dialled_in_the_order_of_names():
     assert text.endswith("\nConnectTo = bravo\nConnectTo = dora\n")
 
 
-def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make():
+def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make_and_what_is_whose_is_fixed_otherwise():
+    signed = options()
+    signed.trust = "signed"
     for versions, right in (((), "no"), (("1.0",), "no"), (("1.0", ""), "mst")):
         members = [member("r%d" % number, number + 1, version=text) for number, text in enumerate(versions)]
-        assert "\nBroadcast = %s\n" % right in render.conf(options(), member("alfa", 1), members, [], "1.1")
+        for tinc in ("1.0", "1.1"):
+            text = render.conf(options(), member("alfa", 1), members, [], tinc)
+            assert "\nBroadcast = %s\n" % right in text
+            assert ("\nStrictSubnets = yes\n" in text) is (right == "no")
+            assert render.conf(signed, member("alfa", 1), members, [], tinc) == (
+                render.conf(options(), member("alfa", 1), [], [], tinc)
+            ), "of another make nobody has an identity that the owner could approve"
+
+
+def test_what_is_a_members_is_said_by_each_of_its_files_whatever_its_record_says():
+    bravo = member("bravo", 2, version="")
+    bravo.next = records.Next(1, None, "N" * 43)
+    files = render.Files(options(), member("alfa", 1), [bravo], [], "1.1", {})
+    for node, name in (("alfa", "alfa"), ("bravo", "bravo"), ("bravo", "bravo__0001")):
+        found = [line for line in files["hosts/" + name][0].split("\n") if line.startswith("Subnet")]
+        assert found == ["Subnet = " + render.hardware_address(node)]
 
 
 def test_a_hardware_address_is_a_local_unicast_one_and_each_name_has_its_own():

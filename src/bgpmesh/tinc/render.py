@@ -1,6 +1,6 @@
 """tinc's files as text: tinc.conf(5) of 1.0 and 1.1, the host files, and the scripts tincd runs."""
 
-from .. import compat
+from .. import compat, records
 from ..address import is_name
 from ..model import STATE
 
@@ -11,12 +11,14 @@ class Files:
     """All files of tincd's folder: relative name -> (text, mode), made when asked for rather than kept.
 
     me: this router's Member; members: the others that take part; dialled: names to connect to;
-    version: "1.0" or "1.1", of the tincd on this router; found: name of an endpoint -> its addresses as text.
+    version: "1.0" or "1.1", of the tincd on this router; found: name of an endpoint -> its addresses as text;
+    foreign: as of conf().
     Two are equal when all their bytes are.
     """
 
-    def __init__(self, config, me, members, dialled, version, found):
+    def __init__(self, config, me, members, dialled, version, found, foreign=False):
         self._found = found
+        self._foreign = foreign
         self._config = config
         self._me = me
         self._members = {name: member for member in members for name in member.names()}
@@ -37,13 +39,13 @@ class Files:
     def __getitem__(self, name):
         if name == "tinc.conf":
             members = self._members.values()
-            return conf(self._config, self._me, members, self._dialled, self._version), 0o600
+            return conf(self._config, self._me, members, self._dialled, self._version, self._foreign), 0o600
         if name == "tinc-up":
             return up(self._config, self._me), 0o700
         if name == "tinc-down":
             return down(), 0o700
         if name == "hosts/" + self._me.tinc:
-            return host(self._me, {}) + "Subnet = %s\n" % hardware_address(self._me.node), 0o600
+            return host(self._me, {}), 0o600
         return host(self._members[name[6:]], self._found, name[6:]), 0o600
 
     def __eq__(self, other):
@@ -66,12 +68,15 @@ class Files:
         return self["hosts/" + name] == other["hosts/" + name]
 
 
-def conf(config, me, members, dialled, version):
-    """tinc.conf: the daemon's own part first, then one ConnectTo for each tunnel dialled from here."""
+def conf(config, me, members, dialled, version, foreign=False):
+    """tinc.conf: the daemon's own part first, then one ConnectTo for each tunnel dialled from here.
+
+    foreign: whether there was a member of another make until lately.
+    """
     # Members of this make know each other's hardware address (neighbours.py), so nothing needs to be broadcast:
     # not a burden on all, and no reason for both ends of a new tunnel to begin tinc 1.1's key exchange at once,
-    # which then stands still for ten seconds.
-    broadcast = "mst" if [member for member in members if not member.version] else "no"
+    # which then stands still for ten seconds. And nothing needs to be learned of what is whose.
+    foreign = foreign or any([records.is_foreign(member, config) for member in members])
     lines = [
         HEADER + "Name = " + me.tinc,
         "# option 'interface'",
@@ -79,9 +84,11 @@ def conf(config, me, members, dialled, version):
         "# option 'port'",
         "Port = %d" % config.port,
         "Mode = switch",
-        "Broadcast = " + broadcast,
+        "Broadcast = " + ("mst" if foreign else "no"),
         "PrivateKeyFile = %s/%s" % (STATE, key_file("rsa_key", me.generation, "priv")),
     ]
+    if not foreign:
+        lines += ["# What is for a member goes to nobody else, whatever they say is theirs.", "StrictSubnets = yes"]
     if version != "1.0":
         lines += [
             "Ed25519PrivateKeyFile = %s/%s" % (STATE, key_file("ed25519_key", me.generation, "priv")),
@@ -114,7 +121,7 @@ def key_file(kind, generation, half):
 
 
 def host(member, found, name=None):
-    """hosts/<name in tinc>: where the member is reached, and the public keys that it has under that name.
+    """hosts/<name in tinc>: where the member is reached, the public keys that it has under that name, and what is its.
 
     found: name of an endpoint -> its addresses. Names are none of tincd's business: it would stand still meanwhile.
     """
@@ -128,6 +135,7 @@ def host(member, found, name=None):
         lines.append("Ed25519PublicKey = " + ed25519)
     if rsa:
         lines.append(rsa)
+    lines.append("Subnet = " + hardware_address(member.node))
     return "\n".join(lines) + "\n"
 
 

@@ -54,7 +54,8 @@ class Rotation:
             raise Refused("a rotation is under way: " + self.text)
         if not membership or not membership.me:
             raise Refused("this router is not a member yet; `bgpmesh status` says what it waits for")
-        strange = [node for node in sorted(membership.others) if not membership.others[node].version]
+        others, config = membership.others, membership.config
+        strange = [node for node in sorted(others) if records.is_foreign(others[node], config)]
         if strange:
             text = "'%s' is of another make, and would not know this router under new keys" % strange[0]
             raise Refused(text + "; take it out of the mesh, or put bgpmesh on it")
