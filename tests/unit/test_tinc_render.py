@@ -38,18 +38,22 @@ def test_tunnels_are_dialled_in_the_order_of_names():
     assert text.endswith("\nConnectTo = bravo\nConnectTo = dora\n")
 
 
-def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make_and_what_is_whose_is_fixed_otherwise():
-    signed = options()
-    signed.trust = "signed"
+def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make():
     for versions, right in (((), "no"), (("1.0",), "no"), (("1.0", ""), "mst")):
         members = [member("r%d" % number, number + 1, version=text) for number, text in enumerate(versions)]
         for tinc in ("1.0", "1.1"):
             text = render.conf(options(), member("alfa", 1), members, [], tinc)
             assert "\nBroadcast = %s\n" % right in text
-            assert ("\nStrictSubnets = yes\n" in text) is (right == "no")
-            assert render.conf(signed, member("alfa", 1), members, [], tinc) == (
-                render.conf(options(), member("alfa", 1), [], [], tinc)
-            ), "of another make nobody has an identity that the owner could approve"
+            assert ("\nStrictSubnets = yes\n" in text) is (right == "no"), "or nobody would believe its address"
+
+
+def test_with_trust_signed_nobody_has_broadcasts_turned_on_by_saying_to_be_of_another_make():
+    signed = options()
+    signed.trust = "signed"
+    stranger = member("r1", 2, version="")
+    assert render.conf(signed, member("alfa", 1), [stranger], [], "1.1") == (
+        render.conf(options(), member("alfa", 1), [], [], "1.1")
+    )
 
 
 def test_what_is_a_members_is_said_by_each_of_its_files_whatever_its_record_says():
