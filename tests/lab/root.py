@@ -11,7 +11,9 @@ import fcntl
 import hashlib
 import inspect
 import json
+import lzma
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -45,6 +47,10 @@ LAYERS = {
     "bird-3": ["bird3/trixie"],
 }
 
+# A kernel with TCP-AO for virtual machines, and of its modules those that connect network namespaces: each after those
+# that it needs.
+KERNEL = {"package": "linux-image-cloud-amd64", "suite": "sid", "modules": ["llc", "stp", "bridge", "veth"]}
+
 
 class BuildError(Exception):
     """A root could not be built; the text says what is missing and what to do."""
@@ -58,10 +64,10 @@ def build(say=lambda text: None):
     """
     ROOTS.mkdir(parents=True, exist_ok=True)
     base = ROOTS / ("base-" + recipe_hash(BASE, build_base))
-    layers = ROOTS / ("layers-" + recipe_hash(LAYERS, build_layers))
+    layers = ROOTS / ("layers-" + recipe_hash(LAYERS, build_layers, own_apt))
     with locked(ROOTS / "lock"):
         for path in ROOTS.iterdir():
-            if not path.name.startswith(("base-", "layers-", "lock")):
+            if not path.name.startswith(("base-", "layers-", "kernel-", "lock")):
                 shutil.rmtree(path)
         if not base.exists():
             say("building the Debian root (once, about 20 s)")
@@ -74,9 +80,23 @@ def build(say=lambda text: None):
     return found
 
 
-def recipe_hash(recipe, builder):
+def kernel(say=lambda text: None):
+    """A folder with KERNEL, fetched where it is not there yet: `vmlinuz`, and `<number>-<module>.ko` in their order.
+
+    `say` is as of build(). Raises BuildError.
+    """
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    folder = ROOTS / ("kernel-" + recipe_hash(KERNEL, build_kernel, own_apt))
+    with locked(ROOTS / "lock"):
+        if not folder.exists():
+            say("fetching a kernel for virtual machines (once, about 15 s)")
+            finish(folder, build_kernel)
+    return folder
+
+
+def recipe_hash(recipe, *builders):
     """Twelve hexadecimal digits that change when the recipe or what follows it does."""
-    text = json.dumps(recipe, sort_keys=True) + inspect.getsource(builder)
+    text = json.dumps(recipe, sort_keys=True) + "".join(inspect.getsource(builder) for builder in builders)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -142,12 +162,11 @@ def mmdebstrap(work, arguments):
     run(argv, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(ROOTS)})
 
 
-def build_layers(work):
-    apt = work / "apt"
+def own_apt(apt, suites):
+    """The environment of an apt that knows these suites and nothing of this machine; it keeps all in a new folder."""
     for directory in ("lists/partial", "archives/partial", "empty"):
         (apt / directory).mkdir(parents=True)
     (apt / "status").touch()
-    suites = sorted({package.split("/")[1] for packages in LAYERS.values() for package in packages})
     lines = [f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in suites]
     (apt / "sources.list").write_text("".join(lines))
     settings = {
@@ -164,6 +183,13 @@ def build_layers(work):
     config.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
     env = {**os.environ, "APT_CONFIG": str(config)}
     run(["apt-get", "update"], env=env)
+    return env
+
+
+def build_layers(work):
+    apt = work / "apt"
+    suites = sorted({package.split("/")[1] for packages in LAYERS.values() for package in packages})
+    env = own_apt(apt, suites)
     for name, packages in sorted(LAYERS.items()):
         debs = apt / name
         debs.mkdir()
@@ -174,6 +200,28 @@ def build_layers(work):
         (work / name).mkdir()
         (debs / "root" / "usr").rename(work / name / "usr")
         shutil.rmtree(work / name / "usr" / "share", ignore_errors=True)
+    shutil.rmtree(apt)
+
+
+def build_kernel(work):
+    apt = work / "apt"
+    env = own_apt(apt, [KERNEL["suite"]])
+    # The package itself is empty. Which of those that it needs have the kernel and its modules depends on the version.
+    needed = run(["apt-cache", "depends", "--recurse", "--important", KERNEL["package"]], env=env)
+    packages = re.findall(r"^linux-(?:image|binary|modules)-[0-9]\S*$", needed, re.M)
+    if not packages:
+        raise BuildError(f"{KERNEL['package']} of {KERNEL['suite']} needs no linux-image-*: mend KERNEL in {__file__}")
+    run(["apt-get", "download", *packages], env=env, cwd=apt)
+    for deb in sorted(apt.glob("*.deb")):
+        run(["dpkg", "-x", str(deb), str(apt / "root")])
+    found = {"vmlinuz": [*apt.glob("root/boot/vmlinuz-*"), *apt.glob("root/usr/lib/modules/*/vmlinuz")]}
+    for number, name in enumerate(KERNEL["modules"]):
+        found[f"{number}-{name}.ko"] = [*apt.glob(f"root/**/{name}.ko.xz")]
+    for name, paths in found.items():
+        if not paths:
+            raise BuildError(f"no {name} in {' '.join(packages)}: mend build_kernel in {__file__}")
+        data = paths[0].read_bytes()
+        (work / name).write_bytes(lzma.decompress(data) if paths[0].suffix == ".xz" else data)
     shutil.rmtree(apt)
 
 
