@@ -49,7 +49,7 @@ shell: ## a shell on router R=1 of a kept lab (R=etcd too), or one command there
 lab-down: ## take a kept lab down
 	@$(lab_program) down --name '$(LAB)'
 
-test: lint roots curl chromium $(unpacked) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
+test: lint roots curl chromium emulator $(unpacked) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
 
 unit: $(venv) roots ## the unit tests on both runtimes, about a minute
@@ -121,8 +121,10 @@ tools: root
 shellcheck: root
 	$(call install,shellcheck:shellcheck)
 
-qemu-tools: root
-	$(if $(wildcard $(firstword $(IMAGE))),$(call install,qemu-system-x86_64:qemu-system-x86))
+emulator: root
+	$(call install,qemu-system-x86_64:qemu-system-x86)
+
+qemu-tools: $(if $(wildcard $(firstword $(IMAGE))),emulator)
 
 curl: root
 	$(call install,curl:curl git:git openssl:openssl xz:xz-utils)
@@ -167,5 +169,5 @@ venv-tools: root
 		echo "installing python3-venv"; $(call apt,install -y --no-install-recommends python3-venv); }
 
 .PHONY: help lab shell lab-down test unit unit-foreign lint fuzz bench chaos ipk qemu clean
-.PHONY: root tools shellcheck curl chromium qemu-tools roots venv-tools
+.PHONY: root tools shellcheck curl chromium emulator qemu-tools roots venv-tools
 .DEFAULT_GOAL := help
