@@ -96,7 +96,9 @@ NAME = r"[A-Za-z0-9_]{1,63}"
 HOST = r"[A-Za-z0-9_.:-]+"
 PREFIX = r"[0-9a-f.:]+/[0-9]+"
 KEY_LINE = r"-----(BEGIN|END) (RSA )?PUBLIC KEY-----|[A-Za-z0-9+/]{1,64}={0,2}"
-TINC_LINE = re.compile(rf"#.*|Address = {HOST} [0-9]+|Ed25519PublicKey = [A-Za-z0-9+/]{{43}}|{KEY_LINE}")
+TINC_LINE = re.compile(
+    rf"#.*|Address = {HOST} [0-9]+|Ed25519PublicKey = [A-Za-z0-9+/]{{43}}|Subnet = 02(:[0-9a-f]{{2}}){{5}}|{KEY_LINE}"
+)
 BIRD_LINES = (
     rf"protocol bgp _{NAME} from mesh_member {{",
     r"\tneighbor [0-9.]+ as [0-9]+;",
@@ -131,8 +133,11 @@ def test_what_is_accepted_stays_on_its_line_in_every_file(node, text, config):
     found = decoded(node, text, config)
     if not found:
         return
-    for line in tinc_render.host(found, {}).splitlines():
+    lines = tinc_render.host(found, {}).splitlines()
+    for line in lines:
         assert TINC_LINE.fullmatch(line), line
+    own = "Subnet = " + tinc_render.hardware_address(node)
+    assert [line for line in lines if line.startswith("Subnet")] == [own], "nothing of another's"
     me = member("me_", 200, ip6="fd00:99::200" if config.network6 else None)
     head = "".join(bird_render.conf(config, me, [], []))
     whole = "".join(bird_render.conf(config, me, [], [Seat(found, found.prefixes)]))
