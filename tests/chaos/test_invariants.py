@@ -293,9 +293,10 @@ def ping(field, seconds, address="198.18.0.2"):
 
 def test_twenty_join_at_once_and_those_that_go_on_when_they_are_revoked_are_left_alone(field, tmp_path):
     with FAULTS["twenty-join"].act(field):
+        assert field.guests == set(CROWD) and field.alone()
         crowd = [field.router(node) for node in CROWD]
         field.lab.wait(lambda: all(router.established() for router in crowd), 60, "all to have a session", 0.5)
-    assert field.joined == [len(CROWD)] and field.guests == set(CROWD)
+    assert field.joined == [len(CROWD)] and not field.alone()
     field.lab.wait(lambda: field.dismiss() and not invariants.unfinished(field), 150, "two to be left alone", 0.5)
     assert {node for node in CROWD if field.router(node).running} == set(STOLEN)
 
