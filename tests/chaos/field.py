@@ -175,6 +175,8 @@ class Field:
 
     def dismiss(self):
         """Have the owner revoke CROWD, and those of them switched off and removed that are not STOLEN; whether so."""
+        if self.guests:
+            self.say(f"  {len(self.guests) - len(self.alone())} of {len(CROWD)} have joined, and are dismissed")
         with self.lock:
             self.dismissed.update(self.guests)
         if not self._owner.says(dict.fromkeys(self.dismissed, ("revoke", ""))):

@@ -77,8 +77,8 @@ class Violation(Exception):
 class Watch(threading.Thread):
     """Looks at all routers again and again, until stop(). What it sees that must not be is in `violations`.
 
-    Keeps the logs of all routers in `folder`, also of those that are switched off later. `looks`: what of these →
-    how often it has looked at it; `missed`: how often it could not.
+    Keeps the logs of all routers in `folder`, also of those that are switched off later. `looks`: check → how often
+    it was made on a router; `missed`: how often it could not be.
     """
 
     def __init__(self, field, folder):
@@ -280,7 +280,7 @@ def unfinished(field):
         for look in (_converged, _processes, _tables, _files, _dials, _pairs, _keys):
             try:
                 fault = look(router)
-            except (CommandError, OSError, json.JSONDecodeError) as e:  # it changes at this moment
+            except (CommandError, OSError, ValueError) as e:  # it changes at this moment, or makes no sense
                 fault = repr(e)
             if fault:
                 return f"{node}: {fault}"
