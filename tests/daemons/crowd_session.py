@@ -21,7 +21,7 @@ from bgpmesh.records import Member
 from bgpmesh.tinc import control, graph, keys, render
 
 COUNT = int(sys.argv[1])
-PATIENCE = 120  # seconds
+PATIENCE = 240  # seconds
 KIND = 0x88B5  # of a frame: for local experiments (IEEE 802)
 CONFIG = options()
 

@@ -190,10 +190,10 @@ def test_the_owner_has_a_user_that_may_approve_and_routers_have_none(lab):
     for router in lab.routers:
         lab.wait(lambda router=router: '"id":' in get(lab, f"/peers/{router.name}"), SOON, "a record with an identity")
     denied = say(one, "approve", "r1")
-    assert denied.returncode == 1 and "user 'r1' may not write /trust/r1: `bgpmesh etcd-role -o`" in denied.stderr
+    assert denied.returncode == 1 and "user 'r1' may not write /trust/r1: `bgpmesh etcd-role -o`" in denied.stdout
     for router in lab.routers:
         done = say(one, "approve", router.name, user=user)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout
     with undisturbed(lab):
         for router in lab.routers:
             router.set("trust", "signed")
@@ -207,7 +207,7 @@ def test_the_owner_has_a_user_that_may_approve_and_routers_have_none(lab):
     lab.wait(lambda: not sessions(one), SOON, "r1 to have no session with r2")
     # Who may write there puts the approval back. Routers may not mend that, which costs nothing: they remember.
     before = [lines(router) for router in lab.routers]
-    put(lab, "/trust/r2", approval + "\n")
+    put(lab, "/trust/r2", approval)
     for _ in range(3):
         revisions = {router.name: router.status()["etcd"]["revision"] for router in lab.routers}
         put(lab, "/elsewhere", "a change")
