@@ -261,7 +261,7 @@ class _Log:
 def _is_cache(text):
     try:
         return all(isinstance(json.loads(line), dict) for line in text.splitlines()) and text.endswith("\n")
-    except ValueError:
+    except (ValueError, RecursionError):  # nested deeper than the stack
         return False
 
 
