@@ -383,6 +383,33 @@ def test_a_lost_lease_makes_a_new_generation_and_everything_is_read():
     assert on(store, steps, ttl=0)
 
 
+def test_a_lost_lease_has_a_large_mesh_compared_and_not_fetched():
+    store = filled(100)
+
+    async def steps(registry, fault=None):
+        await registry.poll()
+        await registry.keep_alive()
+        await registry.poll()
+        before = registry.members["n50"]
+        store.expire()
+        if fault:
+            fault()
+        assert await registry.keep_alive() is True and registry.generation == 1
+        await registry.poll()
+        await registry.keep_alive()
+        await registry.poll()
+        return agrees(registry, store) and "alfa" in registry.alive, registry.members["n50"] is before
+
+    assert on(store, steps, ttl=0) == (True, True)
+
+    async def restored(registry):
+        # n7 as put before what was read of it, and as many writes since as were lost.
+        return await steps(registry, lambda: store.keys.update({b"/t/peers/n7": [b"of another past", 9, 9, "0"]}))
+
+    store.keys = filled(100).keys
+    assert on(store, restored, ttl=0) == (True, False)
+
+
 def test_the_lease_is_renewed_and_not_granted_again():
     store = Etcd()
 

@@ -545,8 +545,12 @@ class Registry(View):
     def _lose(self):
         self._lease = None
         self._shown = 0
-        self._doubt = True
         self.generation += 1
+        # After an outage all routers' leases are lost at once: a large mesh is compared, or each of them fetched all.
+        if len(self.members) >= _MANY:
+            self._polls = self._audit
+        else:
+            self._doubt = True
 
     async def put_record(self, text):
         """Puts this node's record."""
