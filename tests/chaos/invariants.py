@@ -53,7 +53,7 @@ _KEY = re.compile(f"{_ED25519}|{_PEM}").fullmatch
 # Ours, and what tincd adds that has heard of a key; or that alone.
 _ADDED = f"(\n# The following line was automatically added by tinc\n{_ED25519})"
 _HOST_FILE = re.compile(
-    f"{re.escape(render.HEADER)}(Address = .*\n)*{_ED25519}{_PEM}(Subnet = [0-9a-f:]{{17}}\n)?{_ADDED}*|{_ADDED}+"
+    f"{re.escape(render.HEADER)}(Address = .*\n)*{_ED25519}{_PEM}Subnet = [0-9a-f:]{{17}}\n{_ADDED}*|{_ADDED}+"
 ).fullmatch
 _OPTIONS = re.compile(r"config mesh 'main'\n(\t.*'\n)+\toption trust_key '.*'\n").fullmatch  # sorted: the last one
 # What tells whether a file is whole; the cache, bird.conf, keys and host files are looked at besides.
