@@ -6,6 +6,7 @@ _INTERFACE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _BASE64 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 _HIDDEN = ("secret", "secret_old", "etcd_password", "http_token")
 _SHORTEST = 16  # characters of a secret
+_OF_ADDRESSES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/[]%"
 
 
 class Fault:
@@ -107,17 +108,20 @@ def _value(name, found, default, parse, faults):
             if value not in values:
                 values.append(value)
         except ValueError as error:
-            faults.append(Fault(name, text, str(error)))
+            # A URL may have a password in it, which may have blanks.
+            faults.append(Fault(name, whole if "@" in whole else text, str(error)))
     if many:
         return values
     return values[0] if values else None
 
 
 def _shown(text, option=None):
-    """What the file has, as status, log and pages may tell it: whatever is as long as a secret may be one."""
+    """What the file has, as status, log and pages may tell it: whatever is as long as a secret, and no address, may be
+    one."""
     if option in _HIDDEN:
         return "(hidden, %d characters)" % len(text)
-    if len(text) < _SHORTEST and "\n" not in text:
+    is_address = (":" in text or "." in text) and not text.strip(_OF_ADDRESSES)
+    if (len(text) < _SHORTEST or is_address) and "\n" not in text:
         return text
     return "%s... (%d characters)" % (text[:4].split("\n")[0], len(text))
 

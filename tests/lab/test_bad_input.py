@@ -100,6 +100,7 @@ def test_each_wrong_option_is_named_and_the_last_good_ones_stay_in_force(lab):
                 options[option] = found
             write(one, options)
             shown = "" if found is None else found if isinstance(found, str) else found[0]
+            shown = shown if shown.strip("x") else shown[:4]  # what is as long as a secret may be one
             text = told(lab, one, "config", f"mesh 'main': option '{option}'", shown, right)
             assert text.startswith("bgpmesh: ")
         after = one.status()

@@ -25,8 +25,8 @@ def faults(*statements, hostname="r1"):
 
 
 def told(value):
-    """A value as a message has it: what may be a secret by its length is cut."""
-    return value if len(value) < 16 else "%s... (%d characters)" % (value[:4], len(value))
+    """A value as a message has it: what may be a secret by its length, and is no address, is cut."""
+    return value if len(value) < 16 or "." in value else "%s... (%d characters)" % (value[:4], len(value))
 
 
 def refused(option, value, right):
@@ -380,7 +380,7 @@ def test_a_bad_secret_is_refused_and_not_told():
         assert load("option secret '%s'" % good).secret == good
 
 
-# What a file becomes when a line of it is typed wrong; @ is the option, # its value.
+# What a file becomes when a line of it is typed wrong; @ is the option, # its value, & an @.
 SLIPS = (
     "option @\n\t#",
     "option @\n\t'#'",
@@ -403,8 +403,8 @@ SLIPS = (
     "option @-# x",
     "option node '#/'",
     "option port '#'",
-    "option etcd 'http://north:#@192.0.2.10'",
-    "option etcd 'http://#@192.0.2.10' ; option @ '#'",
+    "option etcd 'http://north:#&192.0.2.10'",
+    "option etcd 'http://#&192.0.2.10' ; option @ '#'",
     "list @ '#'\n\tlist @ '#'",
 )
 
@@ -414,7 +414,7 @@ def test_no_slip_of_the_pen_has_a_secret_told():
     for option in ("secret", "secret_old", "etcd_password", "http_token"):
         for value in values:
             for slip in SLIPS:
-                text = "config mesh 'main'\n\t" + slip.replace("@", option).replace("#", value) + "\n"
+                text = "config mesh 'main'\n\t" + slip.replace("@", option).replace("#", value).replace("&", "@") + "\n"
                 try:
                     said = "\n".join(config.load(text, "r1").warnings)
                 except config.ConfigError as error:
