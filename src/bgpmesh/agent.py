@@ -86,7 +86,7 @@ class Agent:
                 if not self.config.enabled:
                     self._report("option 'enabled' is 0: nothing to do")
                     break
-                tasks.append(asyncio.create_task(self._begin()))
+                tasks.append(asyncio.create_task(self._guard(self._work)))
                 tasks.append(asyncio.create_task(self._guard(self._watch_options)))
                 self._open_web()
             if await signals.next() != compat.SIGHUP:
@@ -113,7 +113,7 @@ class Agent:
 
     def _open_web(self):
         """Serves HTTP where the options have it, and no longer where they had it."""
-        where = self.config.http
+        where = self.config and self.config.http
         if self._web and self._web[0] != where:
             self._web[1].cancel()
             self._web = None
@@ -181,6 +181,7 @@ class Agent:
         while not self._leaving:
             if self._rotation or self.config.key_lifetime or self._keys.unfinished:
                 if await self._open_rotation().step(self.config, self.membership, self.mesh):
+                    self.membership.rekey()  # which may be another than when that began: keys take minutes to make
                     self._poll.set()
             await converge.sleep(self._turn, 1 if self.rotation() else _REVIEW)
 
@@ -201,7 +202,10 @@ class Agent:
             raise
         self._report("leaving the mesh")
         if self.mesh:
-            await self.mesh.stop()
+            try:
+                await self.mesh.stop()
+            except (UbusError, OSError) as error:
+                self._report("cannot stop tincd and bird: %s; `service bgpmesh stop` does" % error)
         if self.membership:
             self.membership.forget()
         asyncio.create_task(self._end())
@@ -217,13 +221,6 @@ class Agent:
     async def _end(self):
         await asyncio.sleep(0.5)
         await self._procd.delete("bgpmesh")
-
-    async def _begin(self):
-        try:
-            await self._work()
-        except MemoryError:
-            self._outgrow()
-            raise
 
     async def _work(self):
         await self._prepare()
@@ -274,8 +271,12 @@ class Agent:
                 disk.make_folder(RUN, 0o755)
                 version = await tinc_control.version()
                 self._keys = await keys.load_or_make(version, self._report)
-            except OSError as error:
-                text = "no keys yet: %s; is the package tinc installed, and room on the flash?" % compat.reason(error)
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError):
+                    text = compat.reason(error) + "; is the package tinc installed, and room on the flash?"
+                else:
+                    text = "%s: it is damaged; without it this router gets new keys" % error
+                text = "no keys yet: " + text
                 self.problems.replace("keys", [Problem("tinc", "keys", text)])
                 retry.failed()
                 await asyncio.sleep(retry.wait())

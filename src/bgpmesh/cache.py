@@ -66,10 +66,10 @@ class Cache:
         head = address, self.cluster, self.approved_by
         digest = compat.digest(_lines(head, entries, serials))
         if digest != self._written:
-            disk.write_pieces(PATH, _lines(head, entries, serials), 0o600)
             busy = self._at is not None and now - self._at < 2 * self._interval
             self._interval = min(_LONGEST, 2 * self._interval) if busy else _INTERVAL
-            self._at = now
+            self._at = now  # a flash that is full is not tried more often either
+            disk.write_pieces(PATH, _lines(head, entries, serials), 0o600)
         self._written = digest
         return True
 

@@ -24,6 +24,7 @@ QUICK = 0.3  # seconds between two looks, or polls, while something is changing
 _ALERT = 0.15  # seconds between two looks while a member that is dialled may switch its keys at any moment
 _ALERTED = 600  # seconds for which these go on for one member, at most, and then
 _CALM = 3600  # seconds since they began until they may again
+_LOOK = 10  # seconds between two looks, at most: what the registry costs is no reason to let the daemons be
 _TROUBLED = 3  # seconds between two looks while something stays wrong
 _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
@@ -125,7 +126,7 @@ class Convergence:
             waits.append(QUICK if self.moving() else _TROUBLED)
         if self._is_alerted():
             waits.append(_ALERT)
-        return min(waits + [self.membership.config.poll_interval])
+        return min(waits + [_LOOK, self.membership.config.poll_interval])
 
     def _is_alerted(self):
         """Whether a member that is dialled may switch its keys at any moment: not one that says so for ever, or ever
@@ -156,7 +157,7 @@ class Convergence:
 
     def in_force(self, drained):
         """Whether BIRD runs on a plan that has this router drained, or not drained."""
-        return self.plan.drained == drained and "bird" not in self._due and self.bird.config == "in force"
+        return bool(self.plan) and self.plan.drained == drained and "bird" not in self._due and self.bird.config == "in force"
 
     def moving(self):
         """Whether something is under way that a quick look makes quicker."""

@@ -1,6 +1,6 @@
 """Who is on the LAN, by umdns (over ubus), and the registry that a neighbour with the same secret announces."""
 
-from . import compat, config, disk, lan
+from . import compat, config, disk, lan, records
 from .model import STATE, Problem
 from .ubus import NOT_FOUND, UbusError
 
@@ -56,12 +56,12 @@ class Discovery:
 
     def _missing(self, secret):
         text = "no registry: uci set bgpmesh.main.etcd=http://ADDRESS:2379"
-        others = [node for node in sorted(self.seen) if self.seen[node].etcd]
+        others = [node for node in sorted(self.seen) if _servers(self.seen[node].etcd)]
         if others:
             reason = "signs with another secret" if secret else "is not trusted without option 'secret'"
             text = "no registry: '%s' on the LAN announces %s, but %s; uci set bgpmesh.main.etcd=… takes it" % (
-                others[0],
-                self.seen[others[0]].etcd,
+                records.plain(others[0]),
+                " ".join([config.server_text(server) for server in _servers(self.seen[others[0]].etcd)]),
                 reason,
             )
         return Problem("no_registry", "etcd", text)

@@ -33,6 +33,7 @@ async def begin(mesh, problems):
         before = await mesh.bird.exports() if fresh else {}
         return await _wait(mesh, _up(mesh), before)
     except BirdError as error:
+        mesh.refresh()  # it is told all the same, as soon as BIRD answers
         return _answer(True, problem=str(error))
 
 
@@ -73,6 +74,8 @@ async def _wait(mesh, peers, before):
 async def _untold(mesh, peers, before):
     """The peers that may not have heard of it."""
     exports = await mesh.bird.exports()
+    if not mesh.plan:
+        return []  # it stands aside meanwhile, and has no session
     busy = unacknowledged(disk.read_or_none("/proc/net/tcp") or "")
     untold = []
     for node in peers:

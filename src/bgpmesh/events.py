@@ -63,6 +63,6 @@ class Events:
                 try:
                     if not lost:
                         await self._bus.send_event("bgpmesh." + kind, {"node": node, name: value})
-                except UbusError:
+                except (UbusError, MemoryError):
                     lost = True  # who listens through ubus has lost more than these when ubusd is away
             self._queue.pop(0)

@@ -269,7 +269,7 @@ async def routes(agent):
             rows, total = await asyncio.wait_for(mesh.bird.learned(_ROWS), _DAEMONS)
     except (BirdError, asyncio.TimeoutError):
         pass
-    if rows and mesh.plan.reflectors:
+    if rows and mesh.plan and mesh.plan.reflectors:
         # Who announces it, and not who has passed it on.
         members = [seat.member for seat in mesh.plan.seats.values()]
         owners = {hop: member.node for member in members for hop in (member.ip, member.ip6)}

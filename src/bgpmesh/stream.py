@@ -126,16 +126,21 @@ async def open_unix(path, timeout):
 async def open_tcp(host, port, timeout, context=None):
     """A Stream to a host name or address, over TLS where `context` (compat.tls_context) is given.
 
-    Each address of the name is tried in turn within `timeout` seconds; raises OSError.
+    Each address of the name is tried in turn, all within `timeout` seconds; raises OSError.
     """
-    return await _bounded(_open_tcp(host, port, context), timeout, "%s port %d" % (host, port))
+    what = "%s port %d" % (host, port)
+    return await _bounded(_open_tcp(host, port, context, timeout, what), timeout, what)
 
 
-async def _open_tcp(host, port, context):
+async def _open_tcp(host, port, context, timeout, what):
+    until = compat.monotonic() + timeout
     failure = None
-    for address in await compat.resolve(host, port):
+    addresses = await compat.resolve(host, port)
+    for place, address in enumerate(addresses):
+        # One that does not answer leaves the others their time.
+        left = max(0.001, (until - compat.monotonic()) / (len(addresses) - place))
         try:
-            sock = await _connect(compat.address_family(address), address)
+            sock = await _bounded(_connect(compat.address_family(address), address), left, what)
         except OSError as error:
             failure = error
             continue
@@ -151,4 +156,4 @@ async def _bounded(connecting, timeout, what):
     try:
         return await asyncio.wait_for(connecting, timeout)
     except asyncio.TimeoutError:
-        raise OSError(errno.ETIMEDOUT, "no connection to %s within %s s" % (what, timeout))
+        raise OSError(errno.ETIMEDOUT, "no connection to %s within %.2g s" % (what, timeout))

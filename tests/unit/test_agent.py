@@ -1,9 +1,12 @@
 import asyncio
 
+from example import Thing
+
 from bgpmesh import agent as agent_module
 from bgpmesh import compat, disk
 from bgpmesh.agent import Agent
 from bgpmesh.etcd import EtcdError
+from bgpmesh.ubus import UbusError
 
 
 class Bus:
@@ -193,8 +196,8 @@ def test_polls_go_on_beside_a_watch_that_is_silent_or_denied_and_it_is_opened_an
         listened(watch)
 
 
-def left(fault=None):
-    """What is done, in order, when the agent is told to leave; fault: of the registry."""
+def left(fault=None, busy=None):
+    """What is done, in order, when the agent is told to leave; fault: of the registry; busy: of procd."""
     done = []
     agent = Agent(Bus(), lambda text: None)
     agent.mesh = Mesh()
@@ -205,6 +208,8 @@ def left(fault=None):
 
     async def stop():
         done.append("stop")
+        if busy:
+            raise busy
 
     async def leave():
         done.append("leave")
@@ -234,6 +239,10 @@ def test_who_leaves_has_told_its_peers_before_anything_ends():
 
 def test_who_cannot_leave_goes_on_as_before():
     assert left(EtcdError("unreachable", "no")) == ["drain", "leave", "no drain"]
+
+
+def test_who_has_left_ends_whatever_procd_does():
+    assert left(busy=UbusError(7, "service delete")) == ["drain", "leave", "stop", "forget", "end"]
 
 
 def test_who_writes_all_the_time_leaves_the_agent_time_for_the_rest():
@@ -292,3 +301,37 @@ def test_a_fault_is_told_until_there_was_none_for_a_good_while():
     finally:
         agent_module._FAULT, agent_module._WELL, agent_module.compat.print_exception = kept
     assert found == [["fault"]]
+
+
+def test_other_options_that_cannot_be_used_end_no_agent_that_has_none():
+    agent = Agent(Bus(), print)
+    agent.options.read = lambda: False
+    agent.reload()
+    assert agent.config is None
+
+
+def test_a_damaged_file_of_the_keys_is_named_and_waited_for():
+    said, tries = [], []
+
+    async def load(version, report):
+        tries.append(version)
+        if len(tries) < 2:
+            raise ValueError("/etc/bgpmesh/rsa_key.pub is not UTF-8 text")
+        return "the keys"
+
+    async def version():
+        return "1.1"
+
+    async def usable():
+        return None
+
+    agent = Agent(Bus(), said.append)
+    before = agent_module.keys, agent_module.tinc_control, agent_module.ao, agent_module.disk
+    agent_module.keys, agent_module.tinc_control = Thing(load_or_make=load), Thing(version=version)
+    agent_module.ao, agent_module.disk = Thing(usable=usable), Thing(make_folder=lambda path, mode: None)
+    try:
+        asyncio.run(asyncio.wait_for(agent._prepare(), 20))
+    finally:
+        agent_module.keys, agent_module.tinc_control, agent_module.ao, agent_module.disk = before
+    assert agent._keys == "the keys" and agent.problems.all() == []
+    assert [text for text in said if "rsa_key.pub" in text and "damaged" in text]

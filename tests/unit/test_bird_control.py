@@ -399,6 +399,11 @@ def test_a_configuration_is_taken_looked_at_and_confirmed():
     )
 
 
+def test_what_a_peer_has_said_need_not_be_text():
+    reply = control.parse_reply(b"1006-    Last error:  Received: Administrative shutdown \xff\x80!\n0000 \n")
+    assert reply[0] == (1006, "    Last error:  Received: Administrative shutdown ??!")
+
+
 def test_the_three_ways_to_accept():
     for last in (
         "0003 Reconfigured",

@@ -763,3 +763,13 @@ def test_an_agent_that_starts_holds_on_to_what_an_earlier_one_has_left():
     router.connect("r2", "r3", "gone")
     router.step()
     assert router.mesh.plan.sessions == {"r2", "r3", "r5"}
+
+
+def test_the_daemons_are_looked_at_however_rarely_the_registry_is():
+    router = Router(2)
+    router.membership.config.poll_interval = 3600
+    router.connect("r2")
+    assert router.step() == "converged"
+    with Clock(60):
+        router.step()
+        assert router.mesh.next_look() <= 10

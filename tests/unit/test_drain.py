@@ -115,6 +115,27 @@ def test_a_session_that_came_up_anew_counts_from_nothing():
     assert began(mesh)["untold"] == ["r3"]
 
 
+def test_a_bird_that_cannot_be_asked_is_told_all_the_same():
+    mesh = Mesh()
+    mesh.fault = BirdError("BIRD does not answer")
+    answer = run(drain.begin(mesh, Problems(lambda text: None)))
+    assert answer["problem"] == "BIRD does not answer" and mesh.drained and mesh.refreshed == 1
+
+
+def test_who_stands_aside_meanwhile_has_nobody_to_tell():
+    mesh = Mesh()
+    exports = mesh.exports
+
+    async def last():
+        found = await exports()
+        if mesh.refreshed:
+            mesh.plan = None
+        return found
+
+    mesh.bird.exports = last
+    assert began(mesh)["untold"] == []
+
+
 def test_who_is_gone_meanwhile_need_not_be_told():
     mesh = Mesh()
 

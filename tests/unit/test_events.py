@@ -71,3 +71,12 @@ def test_without_a_bus_nothing_is_kept():
     assert told((["b", "c"], {"b"}, up("b")), bus=bus) == []
     bus.gone = False
     assert len(told((["b", "c"], {"b"}, {}), (["b"], {"b"}, {}), bus=bus)) == 3
+
+
+def test_what_there_is_no_memory_for_ends_nothing():
+    class Full(Bus):
+        async def send_event(self, *_):
+            raise MemoryError
+
+    looks = (["b", "c"], {"b"}, {}), (["b", "c"], {"b", "c"}, {})
+    assert told(*looks, bus=Full()) == []  # it comes to an end

@@ -223,3 +223,13 @@ def test_a_router_without_umdns_sees_nobody(router):
         router.said.clear()
         run(router.discovery.look(SECRET))
         assert router.discovery.seen == {} and len(router.said) == lines
+
+
+@given(silent)
+def test_what_a_stranger_announces_writes_no_log_of_its_own(router):
+    evil = said(by=options())
+    for node, etcd in (("b\n\x1b[2J", "http://192.0.2.10:2379"), ("bravo", "http://192.0.2.10:2379\n\x1b[2J x")):
+        fields = [node, "10.0.0.2", "k", etcd]
+        evil["mdns"]["bgpmesh_655"]["txt"] = ["%s=%s" % pair for pair in zip(("node", "address", "key", "etcd"), fields)]
+        assert not router.look(evil)
+        assert not [char for char in router.problem() if char < " "]

@@ -316,3 +316,34 @@ def test_closing_twice():
         found.close()
 
     talking(talk, steps)
+
+
+def test_an_address_that_does_not_answer_leaves_the_next_one_its_time():
+    async def main():
+        dead, silent = listener(0)
+        sock, port = listener()
+        waiting = []
+        before = compat.resolve
+
+        async def both(host, port):
+            return [socket.getaddrinfo("127.0.0.1", silent)[0][-1], socket.getaddrinfo("127.0.0.1", port)[0][-1]]
+
+        try:
+            for _ in range(4):
+                one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                one.setblocking(False)
+                waiting.append(one)
+                try:
+                    one.connect(socket.getaddrinfo("127.0.0.1", silent)[0][-1])
+                except OSError:
+                    pass
+            await asyncio.sleep(0.05)
+            compat.resolve = both
+            (await stream.open_tcp("etcd.example", port, 2)).close()
+        finally:
+            compat.resolve = before
+            for one in waiting + [sock, dead]:
+                one.close()
+
+    with NothingLeft():
+        run(main())

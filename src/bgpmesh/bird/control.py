@@ -220,13 +220,21 @@ def reply_lines(pieces):
         start = 0
         while start < len(data):
             end = data.find(b"\n", start)
-            line = data[start:end].decode()
+            line = _line(data[start:end])
             start = end + 1
             if line.startswith(" "):
                 yield code, line[1:]
             elif not line.startswith("+"):
                 code = int(line[:4])
                 yield code, line[5:]
+
+
+def _line(data):
+    """Bytes as text; what is no UTF-8 is a message that a peer has sent, which nobody has to bear with."""
+    try:
+        return data.decode()
+    except UnicodeError:
+        return "".join([chr(byte) if byte < 128 else "?" for byte in data])
 
 
 def _refuse(reply):

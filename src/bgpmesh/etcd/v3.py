@@ -228,7 +228,8 @@ class Client(Cluster):
                 return answer
             error = answer.get("error")
             if isinstance(error, dict):  # that of a streaming call, which has status 200
-                status = error.get("http_code", 500)
+                status = error.get("http_code")
+                status = status if isinstance(status, int) else 500
                 answer = error
             text = str(answer.get("message") or answer.get("error") or "")
         else:
