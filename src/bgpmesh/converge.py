@@ -157,7 +157,9 @@ class Convergence:
 
     def in_force(self, drained):
         """Whether BIRD runs on a plan that has this router drained, or not drained."""
-        return bool(self.plan) and self.plan.drained == drained and "bird" not in self._due and self.bird.config == "in force"
+        if not self.plan or self.plan.drained != drained:
+            return False
+        return "bird" not in self._due and self.bird.config == "in force"
 
     def moving(self):
         """Whether something is under way that a quick look makes quicker."""
