@@ -120,6 +120,10 @@ class Server:
     def pause(self):
         """Stops it from running: it accepts connections and says nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        # On a busy machine one of its threads may run on for a moment.
+        while not all("\nState:\tT" in (one / "status").read_text() for one in threads.iterdir()):
+            time.sleep(0.001)
 
     def post(self, path, request, timeout=30):
         """The answer of the JSON gateway, by another client than ours."""
