@@ -22,6 +22,7 @@ class Bad(Exception):
         self.remedy = remedy
 
 
+_RULES = 65536  # bytes looked at of firewall4's rules for what comes from wan: some hundreds of rules
 _RIGHTS = (
     "see options 'etcd_user' and 'etcd_password'; `bgpmesh etcd-role` prints the commands that make a user with the "
     "rights of this router"
@@ -231,16 +232,27 @@ async def firewall(options):
     if not options.endpoint:
         return "no option 'endpoint': this router dials out, nothing needs to be let in"
     try:
-        status, output = await compat.run(["nft", "list", "chain", "inet", "fw4", "input_wan"], 5)
+        status, output = await compat.run(["nft", "list", "chain", "inet", "fw4", "input_wan"], 5, _RULES)
     except OSError:
         return "not looked at: there is no nft"
     if status:
         return "not looked at: firewall4 is not running"
-    if "dport %d" % options.port not in output.decode():
+    if not any([_is_for(options.port, rule) for rule in output.split(b"\n")]):
         raise Bad(
             "port %d is not open from wan" % options.port, "add a rule for it, TCP and UDP, in /etc/config/firewall"
         )
     return "port %d is open from wan" % options.port
+
+
+def _is_for(port, rule):
+    """Whether a rule, as nft lists it, is for this port: `dport 655`, `dport 600-700` or `dport { 80, 600-700 }`."""
+    ports = rule.partition(b" dport ")[2]
+    ports = ports[1:].partition(b"}")[0] if ports.startswith(b"{") else ports.partition(b" ")[0]
+    for item in ports.split(b","):
+        first, _, last = item.strip().partition(b"-")
+        if first.isdigit() and int(first) <= port <= int(last or first):
+            return True
+    return False
 
 
 async def bird(_):

@@ -33,7 +33,7 @@ SIGINT = 2
 SIGKILL = 9
 SIGTERM = 15
 _O_CLOEXEC = 0x80000
-_OUTPUT = 4096  # bytes kept of what a program prints
+_OUTPUT = 4096  # bytes kept of what a program prints, where no more are asked for
 _AGAIN = (errno.EAGAIN, 2, 3)  # 2 and 3: CPython's SSL_ERROR_WANT_READ and _WRITE
 
 
@@ -341,10 +341,10 @@ if ffi:
             _c_read(self._descriptor, buffer, 128)
             return struct.unpack_from("I", buffer)[0]
 
-    async def run(argv, timeout):
+    async def run(argv, timeout, most=_OUTPUT):
         """Runs a program (no shell) with no input; its exit status and the start of its output.
 
-        The output is stdout and stderr together, 4096 bytes at most.
+        The output is stdout and stderr together, `most` bytes of it.
         `timeout` in seconds; then the program is killed and OSError ETIMEDOUT raised. A program that
         cannot be started raises OSError. A program that a signal ended has status 128 + signal.
         """
@@ -375,12 +375,12 @@ if ffi:
         if failure:
             _c_close(reader)
             raise OSError(failure, "cannot run %s: %s" % (argv[0], reason(OSError(failure))))
-        return await _collect(struct.unpack("i", identity)[0], reader, timeout)
+        return await _collect(struct.unpack("i", identity)[0], reader, timeout, most)
 
-    async def _collect(pid, reader, timeout):
+    async def _collect(pid, reader, timeout, most):
         deadline = monotonic() + timeout
         # One buffer: thousands of small pieces, kept while the heap turns over, would leave no hole in it.
-        output = bytearray(_OUTPUT)
+        output = bytearray(most)
         view = memoryview(output)
         scrap = bytearray(256)
         length = 0
@@ -389,11 +389,11 @@ if ffi:
         try:
             while True:
                 await asyncio.wait_for(readable(reader), max(0, deadline - monotonic()))
-                room = _OUTPUT - length
+                room = most - length
                 count = _c_read(reader, view[length:] if room else scrap, room or 256)
                 if count <= 0:
                     break
-                length = min(_OUTPUT, length + count)
+                length = min(most, length + count)
             while not reaped:
                 reaped = _c_waitpid(pid, status, 1)
                 if not reaped:
@@ -530,10 +530,10 @@ else:
             """Waits for the next signal; its number."""
             return await self._queue.get()
 
-    async def run(argv, timeout):
+    async def run(argv, timeout, most=_OUTPUT):
         """Runs a program (no shell) with no input; its exit status and the start of its output.
 
-        The output is stdout and stderr together, 4096 bytes at most.
+        The output is stdout and stderr together, `most` bytes of it.
         `timeout` in seconds; then the program is killed and OSError ETIMEDOUT raised. A program that
         cannot be started raises OSError. A program that a signal ended has status 128 + signal.
         """
@@ -555,4 +555,4 @@ else:
                 process.kill()
                 await process.wait()
         status = process.returncode
-        return status if status >= 0 else 128 - status, output[:_OUTPUT]
+        return status if status >= 0 else 128 - status, output[:most]

@@ -1,5 +1,6 @@
 import json
 
+from example import options
 from fake_http import run
 
 from bgpmesh import check
@@ -79,3 +80,37 @@ def test_nothing_else_is_looked_at_without_a_configuration():
     with Configured(bad):
         code, out = checked(layers(("one", fine)))
     assert code == 1 and "BAD   one: not looked at\n      mend the configuration first" in out
+
+
+def opened(port, *rules):
+    """What is said of the firewall of a router with this port, which has these rules for what comes from wan."""
+    text = "table inet fw4 {\n\tchain input_wan {\n%s\n\t}\n}\n" % "\n".join(["\t\t" + rule for rule in rules])
+
+    async def nft(argv, timeout, most=4096):
+        return 0, text.encode()[:most]
+
+    before, check.compat.run = check.compat.run, nft
+    try:
+        return run(check.firewall(options("option endpoint 'north.example'", "option port '%d'" % port)))
+    except check.Bad as error:
+        return str(error)
+    finally:
+        check.compat.run = before
+
+
+def test_a_port_is_open_where_a_rule_is_for_it():
+    accept = ' counter packets 0 bytes 0 accept comment "!fw4: bgpmesh: tunnels"'
+    for ports in ("655", "600-700", "{ 80, 655 }", "{ 22, 600-700 }"):
+        rule = "meta l4proto { tcp, udp } th dport %s%s" % (ports, accept)
+        assert opened(655, "jump accept_from_lan", rule) == "port 655 is open from wan", ports
+
+
+def test_a_port_that_only_begins_with_its_digits_is_not_taken_for_it():
+    for ports in ("6553", "{ 80, 6553 }", "65-654", "1655"):
+        rule = 'tcp dport %s counter accept comment "!fw4: not for 655"' % ports
+        assert opened(655, rule) == "port 655 is not open from wan", ports
+
+
+def test_the_rule_for_a_port_is_found_behind_many_others():
+    many = ['tcp dport %d counter accept comment "!fw4: Allow-service"' % port for port in range(8000, 8300)]
+    assert opened(655, *(many + ["tcp dport 655 counter accept"])) == "port 655 is open from wan"

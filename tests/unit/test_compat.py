@@ -90,6 +90,8 @@ def test_the_start_of_a_long_output_is_kept():
         assert (status, output) == (5, bytes(4096))
         status, output = ran("sh", "-c", "printf 0123456789; head -c 4096 /dev/zero")
         assert output == b"0123456789" + bytes(4086)
+        status, output = run(compat.run(["sh", "-c", "head -c 1000000 /dev/zero; exit 5"], 30, 65536))
+        assert (status, output) == (5, bytes(65536))
 
 
 def test_programs_run_beside_each_other():
