@@ -40,6 +40,8 @@ _FOREIGN = 3600  # the same of what tincd is told where a member is of another m
 _VAIN = 60  # seconds after which others are dialled besides a member that is not reached
 _FORLORN = 600  # the same where the registry has nobody alive: most likely it is right, or we are cut off
 _AUDIT = 300  # seconds between two comparisons of what nobody but the agent should change
+# Parts whose problems are those of a plan in force.
+_OF_A_PLAN = ("plan", "tinc", "bird", "stock_bird", "daemons", "rpki", "routes", "peers")
 # Codes of what a member has wrong, or the owner wants.
 _OTHERS = ("bad_record", "record_gone", "member_conflict", "prefix_conflict", "rpki_invalid", "drained")
 _OTHERS += ("pending", "unapproved", "revoked", "forged", "unverified", "bad_statement")
@@ -354,6 +356,8 @@ class Convergence:
             await self.bird.stop()
             await self.tincd.stop()
             self.plan = None
+            for part in _OF_A_PLAN:
+                self._problems.replace(part, [])  # nobody looks any more whether they are over
         except (UbusError, OSError) as error:
             self._problems.replace("tinc", [Problem("procd", "tinc", "cannot stop tincd and bird: %s" % error)])
 

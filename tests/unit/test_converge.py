@@ -3,6 +3,7 @@ from fake_http import run
 
 from bgpmesh import converge
 from bgpmesh.bird.control import BirdError, Session
+from bgpmesh.model import Problem
 from bgpmesh.problems import Problems
 from bgpmesh.tinc.control import Node, TincError
 from bgpmesh.ubus import UbusError
@@ -592,6 +593,49 @@ def test_who_loses_its_address_stands_aside():
     router.mesh.refresh()
     router.step(1)
     assert len(router.tincd.applied) == 2
+
+
+def test_who_stands_aside_has_nothing_wrong_but_the_reason_for_it():
+    router = Router(2, 3)
+    router.step()
+    router.bird.stock = True
+    router.mesh.audit()
+    router.tincd.failures = [TincError("port 655 is taken")]
+    router.bird.failures = [BirdError("no answer")]
+    router.membership.others["r2"].prefixes = router.membership.me.prefixes
+    router.membership.others["r2"].created = 99
+    router.mesh.refresh()
+    router.step(1)
+    assert router.codes() == ["bird", "prefix_conflict", "stock_bird", "tinc"]
+    router.problems.replace("address", [Problem("no_address", "10.0.0.0/24", "every address is taken")])
+    router.membership.me = None
+    assert router.step(2) == "waiting" and router.codes() == ["no_address"]
+
+
+def test_a_peer_that_lacked_something_is_no_problem_of_who_stands_aside():
+    router = Router(2, 3)
+    for seconds in (0, 1, 40, 45):
+        router.step(seconds)
+    assert router.codes() == ["peer", "peer"]
+    router.membership.me = None
+    assert router.step(50) == "waiting" and router.codes() == []
+
+
+def test_who_cannot_stop_its_daemons_says_so_until_it_can():
+    router = Router(2)
+    router.step()
+    stop = router.tincd.stop
+
+    async def fail():
+        raise UbusError(7, "service delete")
+
+    router.tincd.stop = fail
+    router.membership.me = None
+    router.step(1)
+    assert router.codes() == ["procd"]
+    router.tincd.stop = stop
+    router.step(2)
+    assert (router.codes(), router.mesh.plan) == ([], None)
 
 
 def test_what_another_member_has_wrong_is_not_our_trouble():
