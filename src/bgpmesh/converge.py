@@ -382,6 +382,8 @@ class Convergence:
             except (TincError, BirdError) as error:
                 daemon.lost()
                 found.append(Problem(part + "_down", part, str(error)))
+        if not self.bird.running:
+            await self._end_hung_bird()
         interface = self.membership.config.interface
         await self.bird.flush(interface)
         found += await self._join_interface()
@@ -461,7 +463,7 @@ class Convergence:
                 await self.bird.rejoin(self._networks())
                 await self.bird.renew_routes()
                 if now - min([lacking[key] for key in late]) >= _PATIENCE and await self.bird.is_recovering():
-                    await self._start_bird_anew()
+                    await self._start_bird_anew("it gives the kernel no routes, and waits for what has come")
             except BirdError:
                 pass  # said where it is looked at
         text = (
@@ -479,9 +481,17 @@ class Convergence:
         config = self.membership.config
         return [config.network] + ([config.network6] if self.membership.me.ip6 else [])
 
-    async def _start_bird_anew(self):
-        """Has a BIRD ended that has never ended its recovery, as 3.1.7 may; the next one is not told of any."""
-        self._report("bird is started again: it gives the kernel no routes, and waits for what has come")
+    async def _end_hung_bird(self):
+        try:
+            if await self.bird.is_hung():
+                await self._start_bird_anew("it runs and does not answer")
+        except UbusError:
+            pass  # said where procd is needed
+
+    async def _start_bird_anew(self, why):
+        """Has a BIRD ended that cannot help itself: one that hangs, or has never ended its recovery, as 3.1.7 may; one
+        that ends as it should leaves the next one nothing to recover."""
+        self._report("bird is started again: " + why)
         try:
             async with self._applying:
                 await self.bird.stop()

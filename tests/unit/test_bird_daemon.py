@@ -16,6 +16,7 @@ class Router:
         self.folder = folder("bird-daemon")
         self.conf = self.folder + "/bird.conf"
         self.runs = True
+        self.pid = 99
         self.order = []
         self.fault = None  # what the next configuration ends in
         self.shown = {}
@@ -29,7 +30,7 @@ class Router:
     # procd
 
     async def instance(self, name, instance):
-        return {"running": True} if self.runs else {}
+        return {"running": True, "pid": self.pid} if self.runs else {"running": False}
 
     async def set(self, name, instances):
         self.order.append("set")
@@ -183,6 +184,31 @@ def test_what_was_seen_is_forgotten_when_it_cannot_be_asked(router):
     assert router.bird.running and router.bird.version == "3.1.7"
     router.bird.lost()
     assert (router.bird.running, router.bird.version, router.bird.sessions) == (False, None, {})
+
+
+def hung(router, seconds):
+    with Clock(seconds):
+        return run(router.bird.is_hung())
+
+
+@given(Router)
+def test_a_bird_that_runs_and_has_not_answered_for_a_minute_hangs(router):
+    assert [hung(router, seconds) for seconds in (0, 30, 59, 61)] == [False, False, False, True]
+    router.look()
+    assert not hung(router, 62), "it has answered"
+    assert [hung(router, seconds) for seconds in (100, 123)] == [False, True]
+    router.on_disk(lambda: run(router.bird.stop()))
+    assert [hung(router, seconds) for seconds in (124, 183, 185)] == [False, False, True]
+
+
+@given(Router)
+def test_a_bird_that_is_not_there_or_is_another_one_does_not_hang(router):
+    router.runs = False
+    assert [hung(router, seconds) for seconds in (0, 100)] == [False, False]
+    router.runs = True
+    for router.pid in range(5):  # it ends, and is started again, and ends
+        assert not hung(router, 101 + 30 * router.pid)
+    assert hung(router, 300)
 
 
 @given(Router)

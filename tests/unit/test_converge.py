@@ -129,6 +129,11 @@ class Daemon:
     async def flush(self, interface):
         pass
 
+    hung = False
+
+    async def is_hung(self):
+        return self.hung
+
     async def stock_runs(self):
         return self.stock
 
@@ -339,6 +344,37 @@ def test_a_bird_that_never_ends_its_recovery_is_started_again():
         # One that is told to recover all the same is given as long as the one before.
         router.step(begun + converge._PATIENCE + 4)
         assert router.bird.stopped == recovers
+
+
+def test_a_bird_that_hangs_is_started_again():
+    router = Router(2)
+    router.step()
+    router.connect("r2")
+    router.step()
+    router.bird.lies_down = BirdError("BIRD does not answer")
+    router.step(1)
+    assert router.bird.stopped == 0 and router.codes() == ["bird_down"]
+    router.bird.hung = True
+    router.step(2)
+    assert router.bird.stopped == 1
+    applied = len(router.bird.applied)
+    router.bird.hung, router.bird.lies_down = False, None
+    router.step(3)
+    router.connect("r2")
+    assert router.step(4) == "converged" and len(router.bird.applied) > applied
+
+
+def test_that_procd_does_not_say_whether_bird_hangs_is_said_elsewhere():
+    router = Router(2)
+    router.step()
+
+    async def fail():
+        raise UbusError(7, "service list")
+
+    router.bird.is_hung = fail
+    router.bird.lies_down = BirdError("BIRD does not answer")
+    router.step(1)
+    assert router.bird.stopped == 0
 
 
 def test_a_route_that_is_refused_or_whose_session_is_down_is_not_missed():

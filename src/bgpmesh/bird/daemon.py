@@ -11,6 +11,7 @@ SERVICE = "bgpmesh-bird"
 _NEW = BIRD_CONF + ".new"
 _ENDED = "Automatic"  # what BIRD says of a session that it has ended itself, of a peer that sent too many routes
 _PARDON = 30  # seconds until that one is tried again
+_HUNG = 60  # seconds for which BIRD may be running and not answer
 
 
 class Bird:
@@ -26,6 +27,7 @@ class Bird:
         self.running = False
         self.config = "pending"
         self.rpki = None
+        self._silent = None  # (pid of the one that runs and does not answer, since when)
         self._lost_at = compat.monotonic()  # since when it does not answer; None while it does, or has no routes left
         self._doubted = False  # whether BIRD may run on another configuration than bird.conf
         self._procd = procd
@@ -101,6 +103,7 @@ class Bird:
         if self.config == "in force" and not len(self.sessions) == len(found) == len(plan.sessions):
             self.doubt()
         self.running = True
+        self._silent = None
         self._lost_at = None
         await self._pardon()
 
@@ -135,6 +138,16 @@ class Bird:
         self.running = False
         self.version = None
         self.sessions = {}
+
+    async def is_hung(self):
+        """Whether the BIRD that procd has running has not answered for too long; to be asked whenever it does not.
+
+        Raises UbusError.
+        """
+        pid = (await self._procd.instance(SERVICE, "bird")).get("pid")  # there is one while it runs
+        if not self._silent or self._silent[0] != pid:
+            self._silent = pid, compat.monotonic()
+        return pid is not None and compat.monotonic() - self._silent[1] >= _HUNG
 
     async def flush(self, interface):
         """Takes away the routes that a killed BIRD has left, once none has come back to look after them in time."""
@@ -197,6 +210,7 @@ class Bird:
 
     async def stop(self):
         """Stops the service and removes its configuration. Raises UbusError, OSError."""
+        self._silent = None
         await self._procd.delete(SERVICE)
         disk.remove(BIRD_CONF)
         self.lost()
