@@ -168,9 +168,9 @@ class Agent:
             await asyncio.sleep(_TRIED if self.options.settled() else _TRIAL)
 
     def _is_connected(self):
-        """Whether the router has its registry, or a member."""
+        """Whether the router has its registry, or a member, with the options in force."""
         member, mesh = self.membership, self.mesh
-        if not member:
+        if not member or member.config is not self.config:  # which may be without a registry to follow them
             return False
         if member.known and not member.registry.failures:
             return True

@@ -335,3 +335,15 @@ def test_a_damaged_file_of_the_keys_is_named_and_waited_for():
         agent_module.keys, agent_module.tinc_control, agent_module.ao, agent_module.disk = before
     assert agent._keys == "the keys" and agent.problems.all() == []
     assert [text for text in said if "rsa_key.pub" in text and "damaged" in text]
+
+
+def test_only_what_comes_of_the_options_in_force_shows_that_they_work():
+    agent = Agent(Bus(), lambda text: None)
+    agent.mesh = Thing(plan=Thing(seats=["b"]), missing=lambda node: None)
+    assert not agent._is_connected(), "there is no membership yet"
+    for known, failures in ((True, 0), (False, 1)):  # it has its registry, or a member alone
+        agent.options.config = Config()
+        agent.membership = Thing(known=known, registry=Thing(failures=failures), config=agent.config)
+        assert agent._is_connected()
+        agent.options.config = Config()
+        assert not agent._is_connected(), "that is the membership of the earlier ones"
