@@ -1,8 +1,7 @@
 """The options in force: those of /etc/config/bgpmesh, or the last good ones while they are wrong."""
 
-from . import compat, config, disk, etcd
+from . import compat, config, disk, etcd, trial
 from .model import STATE, Problem
-from .trial import Trial
 
 CONFIG = "/etc/config/bgpmesh"
 _GOOD = STATE + "/config.good"
@@ -16,7 +15,7 @@ class Options:
         self._problems = problems
         self._report = report
         self._read = None  # (host name, text) that `config` was made from
-        self._trial = Trial()
+        self._trial = trial.Trial()
         self._in_force = None  # text
 
     def read(self):
@@ -66,11 +65,12 @@ class Options:
         problems = []
         in_force, found = text, wanted
         try:
-            disk.make_folder(STATE)
             in_force = self._trial.begin(text)
             if in_force != text:
                 found = _load(in_force, name)
                 problems.append(Problem("config_undone", "", _undone(wanted, found)))
+            disk.make_folder(STATE)
+            self._trial.keep()
             disk.write(_GOOD, in_force, 0o600)
         except OSError as error:
             problems.append(_unwritten(error))

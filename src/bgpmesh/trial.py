@@ -16,42 +16,55 @@ _DIP = 30  # seconds for which what was there may be missing
 
 
 class Trial:
-    """undone: whether the options were taken back; proved: whether they work. Every method raises OSError."""
+    """text: the options in force; undone: whether others were taken back; proved: whether they work.
+
+    Every method raises OSError.
+    """
 
     def __init__(self):
+        self.text = None
         self.undone = False
-        self._text = None  # the options in force
         self._on = False  # whether they are on trial
         self.proved = False  # and this is kept
+        self._taken_back = None  # what is in _UNDONE, or is to be; None before that was looked at
         self._marked = None  # whether _CONNECTED is there, as far as is known
         self._since = compat.monotonic()
         self._connected_at = self._since
 
     def begin(self, text):
-        """Looks at the options' text. Returns what is to be in force: it, or the last that worked."""
+        """Looks at the options' text. Returns what is to be in force: it, or the last that worked.
+
+        What of that is to be on flash keep() writes.
+        """
         mark = _hash(text)
         self.proved = False
         worked = disk.read_or_none(_WORKED)
-        self.undone = worked is not None and disk.read_or_none(_UNDONE) == mark
+        if self._taken_back is None:
+            self._taken_back = disk.read_or_none(_UNDONE) or ""
+        self.undone = worked is not None and self._taken_back == mark
         if self.undone:
-            self._text = worked
+            self.text = worked
             self._on = False
             return worked
-        disk.remove(_UNDONE)
-        if text != self._text:
+        self._taken_back = ""
+        if text != self.text:
             self._since = compat.monotonic()
-        self._text = text
-        # Where there was nothing to lose before, nothing is won by going back.
-        tried = disk.read_or_none(_TRIED)
-        self._on = worked is not None and text != worked and (compat.exists(_CONNECTED) or tried is not None)
-        if self._on:
-            disk.write(_TRIED, mark, 0o600)
-        else:
-            disk.remove(_TRIED)
+            self.text = text
+            # Where there was nothing to lose before, nothing is won by going back.
+            had = self._on or compat.exists(_CONNECTED) or disk.read_or_none(_TRIED) is not None
+            self._on = worked is not None and text != worked and had
         return text
 
+    def keep(self):
+        """Has on flash what is on trial or was taken back, for the agent's next start."""
+        for path, mark in ((_UNDONE, self._taken_back), (_TRIED, self._on and _hash(self.text))):
+            if mark:
+                disk.write(path, mark, 0o600)
+            else:
+                disk.remove(path)
+
     def look(self, connected, patience):
-        """Whether the options in force are to be taken back: True once.
+        """Whether the options in force were taken back: True once. `text` is what worked then, to be put into force.
 
         connected: whether the router has its registry, or a member; patience: seconds for which it may have neither.
         """
@@ -63,7 +76,7 @@ class Trial:
                 self._marked = True
             if now - self._since >= _SETTLE and not self.undone and not self.proved:
                 self._on = False
-                disk.write(_WORKED, self._text, 0o600)
+                disk.write(_WORKED, self.text, 0o600)
                 disk.remove(_TRIED)
                 self.proved = True
         elif now - self._connected_at >= _DIP and self._marked is not False:
@@ -71,9 +84,13 @@ class Trial:
             self._marked = False
         if not self._on or not patience or now - max(self._since, self._connected_at) < patience:
             return False
-        disk.write(_UNDONE, _hash(self._text), 0o600)
-        disk.remove(_TRIED)
         self._on = False
+        worked = disk.read_or_none(_WORKED)
+        if worked is None:
+            return False
+        self._taken_back = _hash(self.text)
+        self.text = worked
+        self.undone = True
         return True
 
 

@@ -161,6 +161,43 @@ def test_wrong_options_after_one_that_was_taken_back_leave_in_force_what_worked(
 
 
 @given_router
+def test_flash_without_room_does_not_keep_bad_options_in_force(router):
+    working(router)
+    write = disk.write_pieces
+
+    def full(path, *how):
+        if not path.endswith("/connected"):  # which is in memory
+            raise OSError(28, "No space left on device")
+        write(path, *how)
+
+    disk.write_pieces, other = full, OTHER.replace("192.0.2.2", "192.0.2.3")
+    try:
+        set_unseen(router, OTHER, 30)
+        for at in (31, 70):  # the marks of the session before are gone by then, and the trial goes on
+            assert not router.look(False, at)
+            router.inside(router.options.keep)
+        set_unseen(router, other, 80)
+        assert not router.look(False, 199) and router.look(False, 201) and router.server == "192.0.2.1"
+        assert router.faults() == [("config_undone", ""), ("disk", "config")]
+        router.inside(router.options.keep)
+        assert router.server == "192.0.2.1" and not router.look(False, 1000)
+    finally:
+        disk.write_pieces = write
+    router.inside(router.options.keep)
+    assert router.faults() == [("config_undone", "")]
+    router.start()
+    assert router.set(other, 1001) and router.server == "192.0.2.1", "it is on flash now"
+
+
+def set_unseen(router, text, at):
+    """The same as set(), for flash that has no room for the agent's files."""
+    with open(router.folder + "/config", "w") as file:
+        file.write(text)
+    with Clock(at):
+        assert router.inside(router.options.read)
+
+
+@given_router
 def test_check_knows_what_was_taken_back(router):
     working(router)
     router.set(OTHER, 30)
