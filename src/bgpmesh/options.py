@@ -53,8 +53,22 @@ class Options:
             self._problems.replace("trial", [_unwritten(error)])
             return False
         if undo:
-            self._read = None
-        return undo and self.read()
+            self._go_back()
+        return undo
+
+    def _go_back(self):
+        """Puts what worked into force, whatever the file says by now: it may be wrong, too."""
+        name, worked = self._read[0], self._trial.text
+        try:
+            self._take(worked, _load(worked, name))
+            self._read = name, worked
+            self._trial.keep()
+            disk.write(_GOOD, worked, 0o600)
+        except config.ConfigError:
+            self._read = None  # they were good for another version, or runtime
+        except OSError:
+            pass  # said where right options are read; the agent's next start comes to the same
+        self.read()
 
     def settled(self):
         """Whether it is known that the options work, or do not."""
@@ -94,7 +108,7 @@ class Options:
             self._try(text, _load(text, name), name)
 
     def _fall_back(self, name, error):
-        good = None if self.config else disk.read_or_none(_GOOD)
+        good = None if self.config else trial.before() or disk.read_or_none(_GOOD)
         if good:
             try:
                 self.config = _load(good, name)

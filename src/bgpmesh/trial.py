@@ -94,6 +94,11 @@ class Trial:
         return True
 
 
+def before():
+    """The options that worked before those that are on trial, None where none are."""
+    return disk.read_or_none(_WORKED) if disk.read_or_none(_TRIED) is not None else None
+
+
 def taken_back(text):
     """The options in force where this text was taken back; None where it was not."""
     worked = disk.read_or_none(_WORKED)

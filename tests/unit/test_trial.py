@@ -161,6 +161,37 @@ def test_wrong_options_after_one_that_was_taken_back_leave_in_force_what_worked(
 
 
 @given_router
+def test_a_file_with_a_mistake_keeps_no_options_in_force_that_cut_the_router_off(router):
+    working(router)
+    router.set(OTHER, 30)
+    assert not router.set(OTHER + "\toption port 'x'\n", 50) and router.server == "192.0.2.2"
+    assert not router.look(False, 149) and router.look(False, 151)
+    assert router.server == "192.0.2.1" and router.faults() == [("config", "port")]
+    assert disk.read(router.path + "/config.good") == GOOD
+    assert not router.look(False, 153) and not router.look(True, 200) and router.options.settled()
+    assert not router.set(OTHER, 201) and router.faults() == [("config_undone", "")]
+    assert router.set(OTHER + "\toption port '700'\n", 202) and router.faults() == []
+
+
+@given_router
+def test_a_file_with_a_mistake_and_a_restart_within_the_trial_bring_back_what_worked(router):
+    working(router)
+    router.set(OTHER, 30)
+    router.start()
+    assert router.set(OTHER + "\toption port 'x'\n", 50) and router.server == "192.0.2.1"
+    assert router.set(OTHER, 51) and router.server == "192.0.2.2"
+    assert router.look(False, 172) and router.server == "192.0.2.1", "they are still on trial"
+
+
+@given_router
+def test_what_the_owner_saved_unheard_within_the_trial_is_tried_when_that_is_over(router):
+    working(router)
+    router.set(OTHER, 30)
+    disk.write(router.folder + "/config", OTHER.replace("192.0.2.2", "192.0.2.3"), 0o600)
+    assert router.look(False, 151) and router.server == "192.0.2.3" and router.faults() == []
+
+
+@given_router
 def test_flash_without_room_does_not_keep_bad_options_in_force(router):
     working(router)
     write = disk.write_pieces
