@@ -84,6 +84,32 @@ def test_start_opens_the_port_from_wan_and_lets_bgp_and_bfd_in_from_the_mesh(rou
     assert all("string target=ACCEPT" in rule for rule in rules[:5])
 
 
+@pytest.mark.parametrize(
+    ("option", "in_force", "ports"),
+    [
+        ("700", "655", ["655", "700"]),  # tincd follows in a moment, or it is taken back
+        ("700", "700", ["700"]),
+        ("655", "", ["655"]),
+        ("65500000", "655", ["655"]),
+        ("x", "655", ["655"]),
+        ("!655", "", []),
+        ("1-65535", "", []),
+    ],
+)
+def test_the_port_that_tincd_listens_on_is_open_whatever_is_written_into_the_options(router, option, in_force, ports):
+    lines = router(
+        f"""\
+        mkdir -p /var/run/bgpmesh/tinc
+        [ -z "{in_force}" ] || printf 'Name = north\\nPort = {in_force}\\n' > /var/run/bgpmesh/tinc/tinc.conf
+        service bgpmesh reload
+        cat /tmp/asked
+        """,
+        options=OPTIONS + f"\toption port '{option}'\n",
+    )
+    assert [line.split("=")[1] for line in lines if line.startswith("string dest_port=")] == ports
+    assert len([line for line in lines if line == "string src=wan"]) == len(ports)
+
+
 def test_a_zone_that_is_not_there_gets_no_rule(router):
     assert not any("src" in line for line in asked(router, "start", firewall=None))
     assert not any("src=bgpmesh" in line for line in asked(router, "start"))
