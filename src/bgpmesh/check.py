@@ -5,7 +5,7 @@ It asks the system itself, not the agent, wherever it can: it must help when the
 
 import json
 
-from . import address, compat, config, discovery, disk, etcd, trial, ubus
+from . import address, compat, config, discovery, disk, etcd, trial, ubus, uci
 from . import clock as system_clock
 from .bird.control import BirdError, Socket
 from .etcd import other
@@ -22,6 +22,7 @@ class Bad(Exception):
         self.remedy = remedy
 
 
+_NETWORK = "/etc/config/network"
 _RULES = 65536  # bytes looked at of firewall4's rules for what comes from wan: some hundreds of rules
 _RIGHTS = (
     "see options 'etcd_user' and 'etcd_password'; `bgpmesh etcd-role` prints the commands that make a user with the "
@@ -221,10 +222,27 @@ async def port(options):
 
 
 async def interface(options):
-    """Whether the overlay's interface is there."""
+    """Whether the overlay's interface is there, and is the one that the firewall's zone has."""
     if not compat.exists("/sys/class/net/%s" % options.interface):
         raise Bad("there is no interface %s" % options.interface, "is kmod-tun there? logread -e tincd")
+    device = _device_of_zone()
+    if device not in (None, options.interface):
+        raise Bad(
+            "the interface 'bgpmesh' of %s has the device %s, not %s, from which the firewall lets nothing of "
+            "the mesh in" % (_NETWORK, device, options.interface),
+            "uci set network.bgpmesh.device=%s; uci commit network; service network reload" % options.interface,
+        )
     return "%s is there" % options.interface
+
+
+def _device_of_zone():
+    """What the first boot made of option 'interface', which may have changed since; None where that is gone."""
+    try:
+        sections = uci.parse(disk.read(_NETWORK) or "")
+    except (OSError, ValueError):
+        return None  # netifd says what is wrong
+    found = [section.options.get("device") for section in sections if section.name == "bgpmesh"]
+    return found[0] if found else None
 
 
 async def firewall(options):

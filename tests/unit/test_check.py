@@ -1,9 +1,9 @@
 import json
 
-from example import options
+from example import folder, given, options
 from fake_http import run
 
-from bgpmesh import check
+from bgpmesh import check, disk
 
 
 def checked(layers, as_json=False):
@@ -114,3 +114,32 @@ def test_a_port_that_only_begins_with_its_digits_is_not_taken_for_it():
 def test_the_rule_for_a_port_is_found_behind_many_others():
     many = ['tcp dport %d counter accept comment "!fw4: Allow-service"' % port for port in range(8000, 8300)]
     assert opened(655, *(many + ["tcp dport 655 counter accept"])) == "port 655 is open from wan"
+
+
+class Network:
+    """A router with this /etc/config/network, whose overlay's interface is lo."""
+
+    def __init__(self):
+        self.folder = folder("check")
+
+    def said(self, text):
+        """(what is said of the interface, and what to do)."""
+        before, check._NETWORK = check._NETWORK, self.folder + "/network"
+        try:
+            if text is not None:
+                disk.write(check._NETWORK, text, 0o600)
+            return run(check.interface(options("option interface 'lo'"))), ""
+        except check.Bad as error:
+            return str(error), error.remedy
+        finally:
+            check._NETWORK = before
+
+
+@given(Network)
+def test_an_interface_that_the_firewall_does_not_have_is_named(router):
+    made = "config interface 'lan'\n\toption device 'br-lan'\n\nconfig interface 'bgpmesh'\n\toption device '%s'\n"
+    assert router.said(None) == ("lo is there", "")
+    text, remedy = router.said(made % "tinc0")
+    assert "has the device tinc0" in text and "uci set network.bgpmesh.device=lo;" in remedy
+    for text in ("", made % "lo", "config interface 'bgpmesh'\n", "config", "config interface 'lan'\n"):
+        assert router.said(text) == ("lo is there", ""), text
