@@ -147,6 +147,14 @@ def _check_together(config, options, faults):
             fault("address", "not a host address of 'network' %s" % config.network)
         if config.endpoint and _is_inside(config.endpoint[0], config):
             fault("endpoint", "an address of the overlay: one that others reach without it would be right")
+        # What is for these would go into the overlay as soon as it is up.
+        servers = [("etcd", server[1], server_text(server)) for server in config.etcd]
+        if config.rpki:
+            servers.append(("rpki", config.rpki[0], address.endpoint_text(config.rpki)))
+        for name, host, text in servers:
+            if _is_inside(host, config):
+                right = "an address of the overlay: one that is reached without it would be right, or another 'network'"
+                faults.append(Fault(name, text, right))
         for prefix in config.prefix:
             reason = records.unusable(prefix, config)
             if reason:

@@ -306,6 +306,22 @@ def test_bad_endpoint():
     ]
 
 
+def test_a_server_inside_the_overlay():
+    right = "an address of the overlay: one that is reached without it would be right, or another 'network'"
+
+    def told(name, text):
+        return "bgpmesh: mesh 'main': option '%s' is '%s': %s" % (name, text, right)
+
+    servers = "list etcd '192.0.2.10'", "list etcd 'https://10.0.0.10:2379'"
+    assert faults(*servers) == [told("etcd", "https://10.0.0.10:2379")]
+    assert faults("option rpki '10.0.0.10'") == [told("rpki", "10.0.0.10:323")]
+    six = "option network6 'fd00::/64'"
+    assert faults(six, "option etcd 'http://[fd00::7]'") == [told("etcd", "http://[fd00::7]:2379")]
+    assert faults(six, "option rpki '[fd00::7]:3323'") == [told("rpki", "[fd00::7]:3323")]
+    assert faults("option network '10.99.0.0/24'", *servers) == []
+    assert faults("option etcd 'http://[fd00::7]'", "option rpki 'rpki.example.net'") == []
+
+
 def test_bad_port():
     for bad in ("0", "65536", "ssh"):
         refused("port", bad, "not a whole number from 1 to 65535")
