@@ -408,13 +408,15 @@ class Agent:
             return
         self._observed_at = now
         try:
-            found = await netifd.prefixes(self.bus, self.config.announce)
+            dump = await netifd.dump(self.bus)
         except UbusError as error:
             self._observed_at = -_REVIEW
             self.problems.replace("netifd", [Problem("netifd", "interfaces", "netifd does not answer: %s" % error)])
             return
-        self.problems.replace("netifd", [])
-        usable, problems = planning.local_prefixes(self.config, found)
+        text = "option 'announce': there is no interface '%s'; `ubus list 'network.interface.*'` shows those there are"
+        missing = netifd.missing(dump, self.config.announce)
+        self.problems.replace("netifd", [Problem("no_interface", name, text % name) for name in missing])
+        usable, problems = planning.local_prefixes(self.config, netifd.from_dump(dump, self.config.announce))
         self.problems.replace("prefixes", problems)
         if self.membership.announce(usable):
             self.mesh.refresh()

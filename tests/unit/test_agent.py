@@ -1,6 +1,6 @@
 import asyncio
 
-from example import Thing
+from example import Thing, options
 
 from bgpmesh import agent as agent_module
 from bgpmesh import compat, disk
@@ -347,3 +347,70 @@ def test_only_what_comes_of_the_options_in_force_shows_that_they_work():
         assert agent._is_connected()
         agent.options.config = Config()
         assert not agent._is_connected(), "that is the membership of the earlier ones"
+
+
+class Netifd(Bus):
+    """A bus on which netifd has these interfaces: (name, device, whether it is up, address, length)."""
+
+    def __init__(self, *interfaces):
+        self.answers = True
+        self.has(*interfaces)
+
+    def has(self, *interfaces):
+        self.interfaces = []
+        for name, device, up, address, length in interfaces:
+            kind = "ipv6-address" if ":" in address else "ipv4-address"
+            row = {"interface": name, "l3_device": device, "up": up, kind: [{"address": address, "mask": length}]}
+            self.interfaces.append(row)
+
+    async def call(self, path, method):
+        if not self.answers:
+            raise UbusError(7, "network.interface")
+        return {"interface": self.interfaces}
+
+
+LAN = "lan", "br-lan", True, "192.168.7.1", 24
+
+
+class Looking:
+    """An agent with these options that looks at netifd's interfaces. refreshed: how often the mesh was told."""
+
+    def __init__(self, netifd, *statements):
+        self.refreshed = 0
+        self.announced = []
+        self.agent = Agent(netifd, lambda text: None)
+        self.agent.options.config = options(*statements)
+        self.agent.mesh = Thing(refresh=self.refresh)
+        self.agent.membership = Thing(announce=self.announce, kept_out=False)
+
+    def refresh(self):
+        self.refreshed += 1
+
+    def announce(self, prefixes):
+        self.announced.append([str(prefix) for prefix in prefixes])
+        return False
+
+    def look(self):
+        """The problems after a look."""
+        self.agent._observed_at = -agent_module._REVIEW
+        asyncio.run(self.agent._observe_prefixes())
+        return [problem for problem, _ in self.agent.problems.all()]
+
+    def codes(self):
+        return [problem.code for problem in self.look()]
+
+
+def test_an_announced_interface_that_there_is_not_is_told():
+    netifd = Netifd(LAN, ("guest", "br-guest", False, "192.168.8.1", 24))
+    looking = Looking(netifd, "list announce 'lan'", "list announce 'gest'")
+    (problem,) = looking.look()
+    assert (problem.code, problem.subject) == ("no_interface", "gest") and "'gest'" in problem.text
+    assert looking.announced == [["192.168.7.0/24"]]
+    assert Looking(netifd, "option announce 'LAN'").codes() == ["no_interface"]
+    # One that is only down is nothing wrong, and none is missed where netifd does not answer.
+    assert Looking(netifd, "option announce 'lan,guest'").codes() == []
+    netifd.answers = False
+    assert looking.codes() == ["netifd"]
+    netifd.answers = True
+    netifd.has(LAN, ("gest", "br-guest", True, "192.168.8.1", 24))
+    assert looking.codes() == []

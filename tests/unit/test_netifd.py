@@ -95,7 +95,8 @@ class Bus:
 
 def test_netifd_is_asked_over_ubus():
     bus = Bus()
-    assert run(netifd.prefixes(bus, ["lan"])) == prefixes("192.168.7.0/24", "2001:db8:7::/64", "fd00:7::/60")
+    found = netifd.from_dump(run(netifd.dump(bus)), ["lan"])
+    assert found == prefixes("192.168.7.0/24", "2001:db8:7::/64", "fd00:7::/60")
     assert bus.called == ("network.interface", "dump")
 
 
@@ -104,3 +105,35 @@ def test_what_is_no_list_of_tables_is_passed_over():
         assert netifd.from_dump({"interface": nonsense}, ("lan",)) == []
         assert found(interface("lan", ipv4_address=nonsense)) == []
     assert found(interface("lan", ipv4_address=[address(7, 24), address([], "24"), address("192.168.7.1", None)])) == []
+
+
+def test_an_interface_that_is_down_is_not_missing():
+    dump = {"interface": [LAN, interface("guest", up=False), {"up": True}, 7]}
+    assert netifd.missing(dump, ["lan", "guest", "LAN", "gest"]) == ["LAN", "gest"]
+    assert netifd.missing(dump, []) == []
+    assert netifd.missing({}, ["lan"]) == ["lan"]
+
+
+def test_the_networks_of_all_interfaces_but_the_overlays():
+    def networks(*interfaces):
+        return [(name, str(prefix)) for name, prefix in netifd.networks({"interface": list(interfaces)}, "tinc0")]
+
+    def on(name, device, l3_device, addresses):
+        found = interface(name, device=device, ipv4_address=addresses)
+        found["l3_device"] = l3_device
+        return found
+
+    wan = on("wan", "eth1", "pppoe-wan", [address("10.0.0.5", 32)])
+    assert networks(wan, LAN, LAN) == [
+        ("lan", "192.168.7.0/24"),
+        ("lan", "2001:db8:7::/64"),
+        ("lan", "fd00:7::/60"),
+        ("wan", "10.0.0.5/32"),
+    ]
+    ours = [address("10.0.0.1", 24)]
+    assert networks(interface("mesh", device="tinc0", ipv4_address=ours)) == []
+    assert networks(on("mesh6", "@mesh", "tinc0", ours), on("loopback", "lo", "lo", ours)) == []
+    assert networks(on("lan", "br-lan", "br-lan", ours)) == [("lan", "10.0.0.0/24")]
+    assert networks(interface("lan", up=False, ipv4_address=ours), {"up": True, "ipv4-address": ours}) == []
+    local = [address("169.254.3.1", 16), address("127.0.0.1", 8)]
+    assert networks(interface("lan", ipv4_address=local, ipv6_address=[address("fe80::1", 64)])) == []
