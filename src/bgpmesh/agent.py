@@ -60,6 +60,7 @@ class Agent:
         self._poll = asyncio.Event()  # the registry is to be asked now
         self._hurried = False  # whether somebody has asked for a look at the registry without delay
         self._observed_at = -_REVIEW  # when the interfaces were last looked at
+        self._networks = []  # (interface, Prefix) of what they had, but for the overlay's
         self._watch = None  # the task that listens to the registry
         self._rested_at = 0  # until when the last step leaves the processor to others, by compat.monotonic()
         self._rung = False  # whether a poll is about to be made because the registry told of a change
@@ -312,6 +313,7 @@ class Agent:
         self.membership = Membership(self.config, self._keys, registry, self.problems, self._report)
         self.membership.ao = self._ao
         self.membership.load(before)
+        self._keep_out()
         self.mesh.membership = self.membership
         self.mesh.refresh()
         if self._watch:
@@ -402,7 +404,10 @@ class Agent:
         self._poll.set()
 
     async def _observe_prefixes(self):
-        """Looks which prefixes the announced interfaces have."""
+        """Looks which prefixes the interfaces have: what is announced of them, and whether the overlay is in their way.
+
+        Where netifd does not answer all stays as it is.
+        """
         now = compat.monotonic()
         if now - self._observed_at < _REVIEW:
             return
@@ -418,11 +423,26 @@ class Agent:
         self.problems.replace("netifd", [Problem("no_interface", name, text % name) for name in missing])
         usable, problems = planning.local_prefixes(self.config, netifd.from_dump(dump, self.config.announce))
         self.problems.replace("prefixes", problems)
+        self._networks = netifd.networks(dump, self.config.interface)
+        self._keep_out()
         if self.membership.announce(usable):
             self.mesh.refresh()
 
-    def _hear_netifd(self, _, data):
-        """An interface has changed: where it is an announced one, looks at once."""
-        if self.config and data.get("interface") in self.config.announce:
-            self._observed_at = -_REVIEW
+    def _keep_out(self):
+        """Has this router take part only while the overlay is laid over none of its own networks."""
+        problems = planning.overlaps(self.config, self._networks)
+        self.problems.replace("overlap", problems)
+        if self.membership.kept_out != bool(problems):
+            self.membership.kept_out = bool(problems)
+            self.mesh.refresh()
             self._poll.set()
+
+    def _hear_netifd(self, _, data):
+        """An interface has changed: looks at once. Where it is an announced one the registry is told at once, too."""
+        if not self.config:
+            return
+        self._observed_at = -_REVIEW
+        if data.get("interface") in self.config.announce:
+            self._poll.set()
+        elif self.membership:
+            asyncio.create_task(self._observe_prefixes())

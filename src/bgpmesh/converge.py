@@ -86,6 +86,7 @@ class Convergence:
         self._applying = asyncio.Lock()  # held while services and files change
         self._wake = asyncio.Event()  # there is something to plan, or to look at
         self._leaving = False
+        self._is_aside = False  # whether the daemons were stopped, and there was no plan since
         self._stale = True  # the plan is older than what it was made from
         self._changed_at = compat.monotonic()  # when the plan last changed
         self._stirred_at = self._changed_at  # when something last happened that is to be looked at often
@@ -112,10 +113,10 @@ class Convergence:
             if self._is_known():  # still: its address may have been lost meanwhile
                 self._stale = False
                 self._make_plan()
-        if self.plan and self.membership.me:
+        if self.plan and self._may_run():
             await self._apply()
             await self._verify()
-        elif self.plan:
+        elif self.plan or self.membership.kept_out and not self._is_aside:  # an earlier agent's daemons may run
             await self._stand_aside()
         self.judge()
 
@@ -174,7 +175,10 @@ class Convergence:
 
     def _is_known(self):
         member = self.membership
-        return member.me and member.prefixes is not None and member.admitted() is not None
+        return self._may_run() and member.prefixes is not None and member.admitted() is not None
+
+    def _may_run(self):
+        return self.membership.me and not self.membership.kept_out
 
     def _gap(self):
         """Seconds until a new plan may be applied."""
@@ -275,6 +279,7 @@ class Convergence:
         if before and before.tinc == plan.tinc:
             plan.tinc = before.tinc  # which holds on to nothing new
         self.plan = plan
+        self._is_aside = False
         self._planned_for = member
         self._problems.replace("plan", plan.problems)
         compat.pace_collector()
@@ -351,13 +356,14 @@ class Convergence:
         self._problems.replace("stock_bird", [Problem("stock_bird", "bird", text)] if runs else [])
 
     async def _stand_aside(self):
-        """Without an address of its own the router must not go on using one that is another's."""
+        """Without an address of its own the router must not go on using one that is another's, or its own network's."""
         try:
             await self.bird.stop()
             await self.tincd.stop()
             self.plan = None
             for part in _OF_A_PLAN:
                 self._problems.replace(part, [])  # nobody looks any more whether they are over
+            self._is_aside = True
         except (UbusError, OSError) as error:
             self._problems.replace("tinc", [Problem("procd", "tinc", "cannot stop tincd and bird: %s" % error)])
 
@@ -594,7 +600,7 @@ class Convergence:
     def _judged(self):
         if self._leaving:
             return "stopping"
-        if not self.plan or not self.membership.me:
+        if not self.plan or not self._may_run():
             return "waiting"
         up = self.tincd.running and self.bird.running and not any([self.missing(node) for node in self._online()])
         troubled = self._is_troubled()

@@ -26,7 +26,8 @@ class Membership:
     claims: address -> node. online: set of the nodes that are alive. prefixes: what this router announces,
     None before that is known. known: whether the registry has answered since the start. polls: a Tally of them. ao:
     whether this router's BGP sessions can have TCP-AO, None where its BIRD does not know the option.
-    runs_as: the name that this router's tincd was told to run under last, None before.
+    runs_as: the name that this router's tincd was told to run under last, None before. kept_out: whether this router
+    stays out of the mesh, with its place in it kept, because it has networks of its own where the overlay is.
     """
 
     def __init__(self, config, keys, registry, problems, report):
@@ -36,6 +37,7 @@ class Membership:
         self.online = set()
         self.known = False
         self.runs_as = None
+        self.kept_out = False
         self.polls = Tally()
         self.ao = None
         self.config = config
@@ -219,6 +221,9 @@ class Membership:
             self.me = None
             return self._told()
         self._problems.replace("name", [])
+        if self.kept_out:
+            await self.registry.fall_silent()  # nobody is to wait for it
+            return self._told()
         await self.registry.keep_alive()
         self._news = self._tell_both() or self._news
         self._news = await self._keep_address() or self._news

@@ -200,6 +200,23 @@ def local_prefixes(config, found):
     return kept[: records.MAX_PREFIXES], problems
 
 
+def overlaps(config, networks):
+    """Problems with those of a router's own networks that are where the overlay is, which would cut them off.
+
+    networks: (interface, Prefix) of what its interfaces have.
+    """
+    text = (
+        "interface '%s' has %s, which overlaps the overlay, %s, and would be cut off by it: this router stays out of "
+        "the mesh; set another '%s' on all routers of the mesh"
+    )
+    return [
+        Problem("network_overlap", "%s %s" % (name, prefix), text % (name, prefix, getattr(config, option), option))
+        for name, prefix in networks
+        for option in ("network", "network6")
+        if getattr(config, option) and prefix.overlaps(getattr(config, option))
+    ]
+
+
 class _Reserved:
     """(Prefix, what it is, node) of the addresses that tunnels run over, and those of the registry, as roster.seat has
     them; made anew each time they are gone through."""

@@ -162,6 +162,8 @@ def doing(agent):
         return "finds or makes this router's keys"
     if not member:
         return "looks for a registry: option 'etcd', or a member with the same 'secret' on the LAN"
+    if member.kept_out:
+        return "stays out of the mesh while an interface has addresses of 'network' or 'network6'"
     if not member.me:
         return "has an address claimed" if member.known else "waits for the registry %s" % member.registry.endpoint
     if member.prefixes is None:

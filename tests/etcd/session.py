@@ -49,6 +49,14 @@ async def main(options):
     assert beta.generation == 1
     await alfa.poll()
     assert alfa.alive == {"alfa", "beta"}
+    for _ in range(2):
+        await beta.fall_silent()
+        await alfa.poll()
+        assert alfa.alive == {"alfa"} and "beta" in alfa.members
+    assert await beta.keep_alive() is True
+    assert beta.generation == 1
+    await alfa.poll()
+    assert alfa.alive == {"alfa", "beta"}
     assert await alfa.steal("10.0.0.2", "gamma") is False
     assert await alfa.steal("10.0.0.2", "beta") is True
     await alfa.release("10.0.0.2")

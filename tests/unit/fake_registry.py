@@ -106,6 +106,12 @@ class Registry:
         self.store.revision += 1
         return True
 
+    async def fall_silent(self):
+        self._ask()
+        if self.node in self.store.alive:
+            self.store.alive.discard(self.node)
+            self.store.revision += 1
+
     async def put_record(self, text):
         self._ask()
         self.puts.append(text)

@@ -414,3 +414,70 @@ def test_an_announced_interface_that_there_is_not_is_told():
     netifd.answers = True
     netifd.has(LAN, ("gest", "br-guest", True, "192.168.8.1", 24))
     assert looking.codes() == []
+
+
+def test_a_router_whose_own_network_is_where_the_overlay_is_stays_out_until_it_is_not():
+    for name, address, length in (
+        ("lan", "10.0.0.1", 24),
+        ("wan", "10.0.0.5", 24),
+        ("wan", "10.200.0.5", 8),
+        ("guest", "10.0.0.129", 25),
+        ("wan", "10.0.0.5", 32),
+    ):
+        netifd = Netifd(LAN, (name, "eth1", True, address, length))
+        looking = Looking(netifd)
+        (problem,) = [problem for problem in looking.look() if problem.code == "network_overlap"]
+        assert "'%s'" % name in problem.text and "set another 'network' on all routers" in problem.text
+        assert looking.agent.membership.kept_out and looking.refreshed == 1 and looking.agent._poll.is_set()
+        looking.look()
+        assert looking.refreshed == 1
+        # What is not known is no reason to come back, nor to go.
+        netifd.answers = False
+        assert "network_overlap" in looking.codes() and looking.agent.membership.kept_out
+        netifd.answers = True
+        netifd.has(LAN, (name, "eth1", False, address, length))
+        assert looking.codes() == []
+        assert not looking.agent.membership.kept_out and looking.refreshed == 2
+        netifd.answers = False
+        assert looking.codes() == ["netifd"] and not looking.agent.membership.kept_out
+
+
+def test_what_is_elsewhere_local_or_the_overlays_own_keeps_nobody_out():
+    netifd = Netifd(
+        LAN,
+        ("wan", "wan", True, "198.18.0.1", 16),
+        ("near", "eth1", True, "10.0.1.1", 24),
+        ("loopback", "lo", True, "127.0.0.1", 8),
+        ("zero", "eth2", True, "169.254.0.1", 16),
+        ("lan6", "br-lan", True, "fe80::1", 64),
+        ("six", "br-lan", True, "fd00:7::1", 64),
+        ("mesh", "tinc0", True, "10.0.0.1", 24),
+        ("off", "eth3", False, "10.0.0.9", 24),
+    )
+    looking = Looking(netifd)
+    assert looking.codes() == [] and not looking.agent.membership.kept_out and not looking.refreshed
+    looking = Looking(netifd, "option network6 'fd00:7::/64'")
+    (problem,) = looking.look()
+    assert (problem.code, problem.subject) == ("network_overlap", "six fd00:7::/64")
+    assert "set another 'network6'" in problem.text and looking.agent.membership.kept_out
+    # Other options are another membership: it does not wait for the next look.
+    looking.agent.options.config = options("option network '192.168.0.0/16'")
+    looking.agent.membership.kept_out = False
+    looking.agent._keep_out()
+    assert [problem.subject for problem, _ in looking.agent.problems.all()] == ["lan 192.168.7.0/24"]
+    assert looking.agent.membership.kept_out
+
+
+def test_any_interface_that_changes_is_looked_at_at_once():
+    netifd = Netifd(LAN)
+    looking = Looking(netifd)
+    assert looking.codes() == []
+    netifd.has(LAN, ("wan", "wan", True, "10.0.0.5", 24))
+
+    async def main():
+        looking.agent._hear_netifd("interface.update", {"interface": "wan"})
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert looking.agent.membership.kept_out

@@ -28,6 +28,7 @@ class Membership:
         self.me = member("alfa", 1)
         self.prefixes = self.me.prefixes
         self.known = True
+        self.kept_out = False
         self.is_admitted = True
         self.claims = {}
         self.know(*others)
@@ -672,6 +673,40 @@ def test_who_cannot_stop_its_daemons_says_so_until_it_can():
     router.tincd.stop = stop
     router.step(2)
     assert (router.codes(), router.mesh.plan) == ([], None)
+
+
+def test_who_has_networks_of_its_own_where_the_overlay_is_stands_aside():
+    router = Router(2)
+    router.connect("r2")
+    assert router.step() == "converged"
+    router.membership.kept_out = True
+    router.mesh.refresh()
+    assert router.step(1) == "waiting"
+    assert (router.tincd.stopped, router.bird.stopped, router.mesh.plan) == (1, 1, None)
+    router.mesh.refresh()
+    assert router.step(2) == "waiting" and (router.tincd.stopped, len(router.tincd.applied)) == (1, 1)
+    router.membership.kept_out = False
+    router.mesh.refresh()
+    router.connect("r2")
+    assert router.step(3) == "converged" and len(router.tincd.applied) == 2
+    router.membership.kept_out = True
+    assert router.step(4) == "waiting" and router.tincd.stopped == 2
+
+
+def test_daemons_that_an_earlier_agent_left_running_are_stopped_where_the_overlay_is_in_the_way():
+    router = Router(2)
+    router.membership.kept_out = True
+    failures = [UbusError(7, "service"), OSError(28)]
+
+    async def stop():
+        if failures:
+            raise failures.pop()
+        router.tincd.stopped += 1
+
+    router.tincd.stop = stop
+    for _ in range(5):
+        assert router.step() == "waiting"
+    assert (router.tincd.stopped, router.bird.stopped, router.tincd.applied) == (1, 3, [])
 
 
 def test_what_another_member_has_wrong_is_not_our_trouble():

@@ -537,6 +537,25 @@ def test_who_leaves_takes_its_own_with_it():
     assert on(store, steps) == {}
 
 
+def test_who_falls_silent_keeps_its_record_and_may_speak_again():
+    store = filled()
+
+    async def steps(alfa):
+        await alfa.poll()
+        await alfa.keep_alive()
+        await alfa.put_record("mine")
+        for _ in range(2):
+            await alfa.fall_silent()
+            await alfa.poll()
+            assert "alfa" not in alfa.alive and alfa.members["alfa"].text == "mine"
+        assert store.leases == {}
+        assert await alfa.keep_alive() is True
+        await alfa.poll()
+        return "alfa" in alfa.alive, alfa.generation
+
+    assert on(store, steps) == (True, 0)
+
+
 def test_leaving_needs_no_poll_before_and_may_be_repeated():
     store = filled()
     store.put("/t/peers/alfa", "mine")

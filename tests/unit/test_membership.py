@@ -292,6 +292,35 @@ def test_a_claim_of_its_own_is_used_again_and_all_others_are_released():
     assert store.claims == {"10.0.0.7": "alfa"}
 
 
+def test_who_is_kept_out_is_alive_to_nobody_and_keeps_its_place():
+    for statements in ((), ("option secret '%s'" % SECRET,)):
+        store = Store()
+        alfa, bravo = Router(store, "alfa", *statements), Router(store, "bravo", *statements, number=2)
+        for router in (alfa, bravo, alfa, bravo):
+            router.steps()
+        before = dict(store.claims), sorted(store.records)
+        bravo.membership.kept_out = True
+        bravo.steps(3)
+        alfa.steps()
+        assert alfa.membership.online == {"alfa"} and alfa.others == ["bravo"]
+        assert (store.claims, sorted(store.records), bravo.ip) == (before + ("10.0.0.2",))
+        bravo.membership.kept_out = False
+        bravo.steps()
+        alfa.steps()
+        assert alfa.membership.online == {"alfa", "bravo"} and (bravo.ip, bravo.faults()) == ("10.0.0.2", [])
+
+
+def test_who_is_kept_out_from_the_start_takes_nothing():
+    store = Store()
+    router = Router(store)
+    router.membership.kept_out = True
+    router.steps(2)
+    assert (router.ip, store.records, store.claims, store.alive) == (None, {}, {}, set())
+    router.membership.kept_out = False
+    router.steps(2)
+    assert router.ip == "10.0.0.1" and store.alive == {"alfa"}
+
+
 def test_a_fixed_address():
     store = Store()
     router = Router(store, "alfa", "option address '10.0.0.77'")

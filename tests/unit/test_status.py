@@ -140,6 +140,7 @@ def running():
         membership=Thing(
             polls=polls,
             known=True,
+            kept_out=False,
             prefixes=[],
             me=member("alfa", 1),
             registry=registry,
@@ -468,6 +469,9 @@ def test_what_it_waits_for():
     assert said() == "starts tincd and bird"
     membership.prefixes = None
     assert said() == "asks netifd for the prefixes of lan"
+    membership.kept_out = True
+    assert said().startswith("stays out of the mesh")
+    membership.kept_out = False
     membership.me = None
     assert said() == "has an address claimed"
     membership.known = False

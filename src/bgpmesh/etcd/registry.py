@@ -645,6 +645,10 @@ class Registry(View):
     async def leave(self, farewell=None):
         """Takes this node out of the registry, and ends its lease."""
         await self.remove(self._node, farewell)
+        await self.fall_silent()
+
+    async def fall_silent(self):
+        """Ends this node's lease, and its sign of life with it; keep_alive() begins another. Once is enough."""
         if self._lease:
             try:
                 await self._client.call("/v3/lease/revoke", {"ID": self._lease}, "the lease")

@@ -194,6 +194,13 @@ class Registry(registry.View):
         await self.remove(self._node, farewell)
         self._shown = 0
 
+    async def fall_silent(self):
+        """Takes this node's sign of life away; keep_alive() puts it there again. Once is enough."""
+        key = self._key(_ALIVE, self._node)
+        if self._shown:
+            await self._client.call(lambda endpoint: endpoint.remove(key), key)
+        self._shown = 0
+
 
 def _refresh(endpoint, key, ttl):
     """Gives a key its TTL (seconds) again; whether it is still there."""
