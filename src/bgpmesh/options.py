@@ -62,8 +62,8 @@ class Options:
         try:
             self._take(worked, _load(worked, name))
             self._read = name, worked
-            self._trial.keep()
             disk.write(_GOOD, worked, 0o600)
+            self._trial.keep()  # last: until then a next start falls back on what worked
         except config.ConfigError:
             self._read = None  # they were good for another version, or runtime
         except OSError:

@@ -220,6 +220,27 @@ def test_flash_without_room_does_not_keep_bad_options_in_force(router):
     assert router.set(other, 1001) and router.server == "192.0.2.1", "it is on flash now"
 
 
+@given_router
+def test_a_file_with_a_mistake_does_not_bring_back_what_flash_had_no_room_to_replace(router):
+    working(router)
+    router.set(OTHER, 30)
+    router.set("option", 50)
+    write = disk.write_pieces
+
+    def nearly_full(path, *how):
+        if path.endswith("/config.good"):
+            raise OSError(28, "No space left on device")
+        write(path, *how)
+
+    disk.write_pieces = nearly_full
+    try:
+        assert router.look(False, 151) and router.server == "192.0.2.1"
+    finally:
+        disk.write_pieces = write
+    router.start()
+    assert router.set("option", 160) and router.server == "192.0.2.1"
+
+
 def set_unseen(router, text, at):
     """The same as set(), for flash that has no room for the agent's files."""
     with open(router.folder + "/config", "w") as file:
