@@ -203,17 +203,18 @@ def local_prefixes(config, found):
 def overlaps(config, networks):
     """Problems with those of a router's own networks that are where the overlay is, which would cut them off.
 
-    networks: (interface, Prefix) of what its interfaces have.
+    networks: (interface, Prefix) of what its interfaces have. A wider one goes on to be reached but for the overlay's
+    part of it.
     """
     text = (
-        "interface '%s' has %s, which overlaps the overlay, %s, and would be cut off by it: this router stays out of "
+        "interface '%s' has %s, which is within the overlay, %s, and would be cut off by it: this router stays out of "
         "the mesh; set another '%s' on all routers of the mesh"
     )
     return [
         Problem("network_overlap", "%s %s" % (name, prefix), text % (name, prefix, getattr(config, option), option))
         for name, prefix in networks
         for option in ("network", "network6")
-        if getattr(config, option) and prefix.overlaps(getattr(config, option))
+        if getattr(config, option) and getattr(config, option).covers(prefix)
     ]
 
 

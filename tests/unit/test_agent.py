@@ -420,7 +420,6 @@ def test_a_router_whose_own_network_is_where_the_overlay_is_stays_out_until_it_i
     for name, address, length in (
         ("lan", "10.0.0.1", 24),
         ("wan", "10.0.0.5", 24),
-        ("wan", "10.200.0.5", 8),
         ("guest", "10.0.0.129", 25),
         ("wan", "10.0.0.5", 32),
     ):
@@ -447,6 +446,7 @@ def test_what_is_elsewhere_local_or_the_overlays_own_keeps_nobody_out():
         LAN,
         ("wan", "wan", True, "198.18.0.1", 16),
         ("near", "eth1", True, "10.0.1.1", 24),
+        ("wide", "eth4", True, "10.200.0.5", 8),
         ("loopback", "lo", True, "127.0.0.1", 8),
         ("zero", "eth2", True, "169.254.0.1", 16),
         ("lan6", "br-lan", True, "fe80::1", 64),
