@@ -424,10 +424,11 @@ def test_a_busy_bird_is_waited_for_before_and_after():
 
 def test_a_recovery_is_waited_for_and_not_for_ever():
     replies = willing()
-    replies["show status"] = [RECOVERS, RECOVERS, UP]
-    assert configured(Bird(replies))[1][:4] == ["show status"] * 3 + [CONFIGURE]
-    before, control.RECOVERY_TIME = control.RECOVERY_TIME, -1
+    before, control.RECOVERY_TIME = control.RECOVERY_TIME, 600
     try:
+        replies["show status"] = [RECOVERS, RECOVERS, UP]
+        assert configured(Bird(replies))[1][:4] == ["show status"] * 3 + [CONFIGURE]
+        control.RECOVERY_TIME = -1
         replies["show status"] = [RECOVERS]
         assert configured(Bird(replies))[1][:2] == ["show status", CONFIGURE]
     finally:
