@@ -28,6 +28,7 @@ _REST = 4  # times as long as a step took the next one waits that the registry r
 _SPREAD = 0.00001  # seconds for each two members, over which the routers spread their polls after a change: of each
 # poll etcd has the more to look through the more members there are
 _FIRST = 0.03  # seconds for each member, over which they spread their first poll where power has returned to all
+_EARLY = 0.005  # seconds by which a sleep may end too early
 _BOOT = 300  # seconds after a router's start for which that may be so
 _COMMAND = "/usr/sbin/bgpmesh"
 _TRIAL = 2  # seconds between two looks whether the options work, until it is known
@@ -267,11 +268,12 @@ class Agent:
     async def _prepare(self):
         """Finds tinc, and the router's keys, however long that takes."""
         retry = Retry()
-        while not self._keys:
+        version = None
+        while not version or not self._keys:
             try:
                 disk.make_folder(RUN, 0o755)
                 version = await tinc_control.version()
-                self._keys = await keys.load_or_make(version, self._report)
+                self._keys = self._keys or await keys.load_or_make(version, self._report)
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError):
                     text = compat.reason(error) + "; is the package tinc installed, and room on the flash?"
@@ -335,7 +337,7 @@ class Agent:
     async def _register(self):
         """Keeps the membership in step with the registry: the loop of polls."""
         begin = compat.monotonic() + self._stagger()
-        while compat.monotonic() < begin and not self._hurried:
+        while begin - compat.monotonic() > _EARLY and not self._hurried:
             # What is announced does not wait, and a change of it hurries nothing else.
             await self._observe_prefixes()
             await converge.sleep(self._poll, max(0, begin - compat.monotonic()))
@@ -363,10 +365,9 @@ class Agent:
             self.options.keep()
             moving = self.mesh.moving()
             membership.save(moving=moving)
-            if not moving:
-                if not self._settled:
-                    self._settled = True
-                    compat.release_code()
+            if not moving and not self._settled:
+                self._settled = True
+                compat.release_code()
             delay = retry.wait() or (converge.QUICK if moving or membership.behind() else self.config.poll_interval)
             await converge.sleep(self._poll, delay)
 
