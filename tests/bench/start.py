@@ -5,7 +5,7 @@ from .mesh import EtcdWatch, Mesh, middle
 
 # Seconds. Among many that start together two, of a few pairs that reach each other by way of others, begin tinc's key
 # exchange at the same moment, since who relays for another begins one with it, too; tinc tries again after ten seconds.
-LIMITS = {5: 6, 25: 20}
+LIMITS = {5: 6, 25: 15}
 NINETY = {5: 6, 25: 10}  # for nine sessions in ten
 DEADLINE = 180
 

@@ -61,7 +61,7 @@ class Run:
         self.folder = root.CACHE / "chaos" / seed
         self.watch = None
         self.pings = None
-        self.first = {}  # process → kB that it had in its first calm, or in the first one after twenty have joined
+        self.first = {}  # process → kB that it had in its first calm; a tincd, after twenty have joined
         self.crowded = False  # whether they have
         self.result = {"seed": seed, "rounds": 0, "faults": 0, "recovery_s": [], "pings": 0, "lost": 0}
         self.result.update(joined=self.field.joined, memory_kb=Counter(), grown_kb=Counter())
@@ -202,7 +202,7 @@ class Run:
         # Who has met twenty more keeps what that took: tincd forgets no node.
         if self.result["joined"] and not self.crowded:
             self.crowded = True
-            self.first.clear()
+            self.first = {process: size for process, size in self.first.items() if process[1] != "tincd"}
         for process, size in invariants.memory(self.field).items():
             node, program, _ = process
             grown = size - self.first.setdefault(process, size)
