@@ -75,26 +75,32 @@ def test_connection_refused():
         run(main())
 
 
+def crowded():
+    """The sockets of a port that answers nobody, the listening one among them, and the port."""
+    # A full backlog: the kernel drops what else comes.
+    sock, port = listener(0)
+    found = [sock]
+    for _ in range(4):
+        one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        one.setblocking(False)
+        found.append(one)
+        try:
+            one.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+        except OSError:
+            pass
+    return found, port
+
+
 def test_a_connect_that_is_not_answered_ends_in_time():
     async def main():
-        # A full backlog: the kernel drops what else comes.
-        sock, port = listener(0)
-        waiting = []
+        socks, port = crowded()
         try:
-            for _ in range(4):
-                one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-                one.setblocking(False)
-                waiting.append(one)
-                try:
-                    one.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
-                except OSError:
-                    pass
             await asyncio.sleep(0.05)
             began = compat.monotonic()
             assert await failure(stream.open_tcp("127.0.0.1", port, 0.3)) == errno.ETIMEDOUT
             assert compat.monotonic() - began < 10
         finally:
-            for one in waiting + [sock]:
+            for one in socks:
                 one.close()
 
     with NothingLeft():
@@ -320,29 +326,20 @@ def test_closing_twice():
 
 def test_an_address_that_does_not_answer_leaves_the_next_one_its_time():
     async def main():
-        dead, silent = listener(0)
+        socks, silent = crowded()
         sock, port = listener()
-        waiting = []
         before = compat.resolve
 
         async def both(host, port):
             return [socket.getaddrinfo("127.0.0.1", silent)[0][-1], socket.getaddrinfo("127.0.0.1", port)[0][-1]]
 
         try:
-            for _ in range(4):
-                one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-                one.setblocking(False)
-                waiting.append(one)
-                try:
-                    one.connect(socket.getaddrinfo("127.0.0.1", silent)[0][-1])
-                except OSError:
-                    pass
             await asyncio.sleep(0.05)
             compat.resolve = both
             (await stream.open_tcp("etcd.example", port, 2)).close()
         finally:
             compat.resolve = before
-            for one in waiting + [sock, dead]:
+            for one in socks + [sock]:
                 one.close()
 
     with NothingLeft():
