@@ -1062,6 +1062,24 @@ def test_a_key_whose_name_is_longer_than_an_answer_is_stepped_over():
         on(store, steps, limit=16000)
 
 
+def test_no_memory_for_any_answer_is_told_as_that():
+    async def steps(alfa):
+        await alfa.poll()
+        store.put("/t/peers/n1", "another")
+        call = alfa._client.call
+
+        async def full(path, request, subject=""):
+            if "txn" in path:
+                raise EtcdError("limit", "more than there is memory for")
+            return await call(path, request, subject)
+
+        alfa._client.call = full
+        return await failure(alfa.poll())
+
+    store = filled()
+    assert on(store, steps) == "limit"
+
+
 def test_claims_in_its_own_name_are_bounded_like_a_strangers():
     async def steps(alfa):
         for number in range(200):

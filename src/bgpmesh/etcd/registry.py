@@ -391,7 +391,7 @@ class Registry(View):
                 if error.kind != "limit":
                     raise
                 if skip:
-                    pending[0] = await self._step_over(*pending[0], since)
+                    pending[0] = await self._step_over(*pending[0], since, error)
                     skip = False
                     continue
                 skip = limit == 1  # then this one is too long: it is stepped over
@@ -444,8 +444,11 @@ class Registry(View):
                 self._forget(self._views[table], seen[table])
         return revision, counts
 
-    async def _step_over(self, table, key, since):
-        """(table, key) of what comes behind the next key, whose name alone is too long for an answer."""
+    async def _step_over(self, table, key, since, error):
+        """(table, key) of what comes behind the next key, whose name alone is too long for an answer.
+
+        Raises the error that led here where it is not, which is where there is no memory for any answer.
+        """
         span = {"key": encode(key), "range_end": encode(self._prefixes[table][:-1] + "0"), "limit": 1}
         if since:
             span["min_mod_revision"] = since
@@ -456,7 +459,7 @@ class Registry(View):
         except ValueError:
             first = b""
         if len(found) < _LONG or not first.startswith(self._prefixes[table].encode()):
-            raise self._odd()
+            raise error
         last = first.rstrip(b"\xff")
         last = last[:-1] + bytes([last[-1] + 1])  # before this one comes all that begins as the key does
         same = {"key": encode(first), "range_end": encode(last), "count_only": True}
