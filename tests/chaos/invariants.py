@@ -29,9 +29,10 @@ LOOK = 1.0  # seconds between two looks at all routers
 ALL = (*NODES, *CROWD, REFUSED)
 # What Watch looks at: on every router, on a member, and on who is refused.
 ALWAYS, MEMBER, STRANGER = ("log", "memory"), ("routes", "files", "tunnels"), ("refusal",)
-# kB that a process may have for itself, ever, and more than in its first calm. BIRD keeps up to 512 free pages.
-MEMORY = {"agent": 3072, "tincd": 3072, "bird": 8192}
-GROWTH = {"agent": 768, "tincd": 768, "bird": 3072}
+# kB that a process may have for itself, ever, and more than in its first calm. BIRD keeps up to 512 free pages. tincd
+# keeps what it has heard for as long as there is ever more of it: its agent starts it again then, a look later.
+MEMORY = {"agent": 3072, "tincd": 8192 + 16 * len(NODES + CROWD) + 512, "bird": 8192}
+GROWTH = {"agent": 768, "bird": 3072}
 AGAIN = 10  # seconds that an agent has to write again what there was no room for
 
 # What keeps a router from being looked at for a moment: something was just replaced, or has ended, or is held up; and
@@ -64,7 +65,7 @@ _WHOLE = {
     STATE + "/keys.json": re.compile(r'\{"generation":\d+,"next":\d+,"since":\d+\}\n').fullmatch,
     STATE + "/config.good": _OPTIONS,
     STATE + "/config.worked": _OPTIONS,
-    RUN + "/tinc/tinc.conf": re.compile(r".*\nPingTimeout = 4\n(ConnectTo = \w+\n)*", re.S).fullmatch,
+    RUN + "/tinc/tinc.conf": re.compile(r".*\nKeyExpire = 3600\n(ConnectTo = \w+\n)*", re.S).fullmatch,
     RUN + "/tinc/tinc-up": re.compile(r'#!/bin/sh\n.*\nip -6 addr add \S+ dev "\$INTERFACE"\n', re.S).fullmatch,
     RUN + "/tinc/tinc-down": render.down().__eq__,
 }

@@ -81,7 +81,7 @@ def test_a_watch_that_has_seen_nothing_says_so(tmp_path):
     assert watch.violations == ["the watch has never looked at log, memory, routes, files, tunnels, refusal"]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", invariants.GROWTH)
 def test_a_program_that_grows_is_seen_for_as_long_as_it_runs(monkeypatch, program):
     run = Run(SimpleNamespace(seconds=1, keep=False, name="chaos-grown"), "grown")
     sizes = {("r1", program, 7): 1000, ("r2", program, 7): 5000}

@@ -243,6 +243,38 @@ def test_it_is_ready_when_all_who_are_online_are_reached_and_have_keys(router):
 
 
 @given(Router)
+def test_a_tincd_that_takes_ever_more_memory_is_started_again_and_not_for_ever(router):
+    def after(seconds, taken):
+        """Whether tincd is started again, which had so many kB by then."""
+        daemon._memory_of = lambda pid: taken
+        with Clock(seconds):
+            router.look([], set())
+            before = router.procd.pid
+            clean = router.on_disk(lambda: router.tincd.clean(planned({})))
+            router.apply(tinc_conf="a")
+            assert clean == (router.procd.pid == before)
+        return not clean
+
+    before = daemon._memory_of
+    try:
+        limit = daemon._ROOM + 2 * daemon._PER_NODE
+        router.seen = {"b": Node(True, True, True, None), "c": Node(True, True, True, None)}
+        assert not after(0, limit)
+        assert after(10, limit + 1) and not after(20, limit) and after(30, limit + 2)
+        assert "tincd is started again: it has taken %d kB of memory" % (limit + 2) in router.reports
+        # One that needs as much from the start.
+        again = [seconds for seconds in range(40, 30000, 20) if after(seconds, limit + 1)]
+        assert 40 < again[0] <= 100 and len(again) < 20 and 1800 <= again[-1] - again[-2] <= 3620
+    finally:
+        daemon._memory_of = before
+
+
+def test_the_memory_of_a_process_is_what_it_has_for_itself():
+    assert 100 < daemon._memory_of("self 0123ABCD 198.18.0.1 port 655") < 1000000
+    assert daemon._memory_of("") == daemon._memory_of("0 of none") == 0
+
+
+@given(Router)
 def test_it_stops_and_leaves_nothing(router):
     router.apply(tinc_conf="a", hosts_b="b")
     router.procd.order = []

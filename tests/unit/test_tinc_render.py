@@ -47,6 +47,12 @@ def test_broadcasts_are_on_only_while_there_is_a_member_of_another_make():
             assert ("\nStrictSubnets = yes\n" in text) is (right == "no"), "or nobody would believe its address"
 
 
+def test_the_keys_of_a_large_mesh_expire_no_more_often_than_every_ten_seconds():
+    for others, seconds in ((0, 3600), (248, 3600), (249, 7200), (999, 18000)):
+        members = [member("r%d" % number, 2) for number in range(others + 1)]
+        assert "\nKeyExpire = %d\n" % seconds in render.conf(options(), members[0], members, [], "1.1")
+
+
 def test_with_trust_signed_nobody_has_broadcasts_turned_on_by_saying_to_be_of_another_make():
     signed = options()
     signed.trust = "signed"

@@ -19,6 +19,7 @@ _LEAD = TINC + ".lead"  # the furthest that the clock was ahead, of clock.lead()
 _HUNG = 30  # seconds for which tincd may be running and not answer
 _BURST = 3  # times that tincd is started again for other keys of one node, and then
 _APART = 100  # seconds for each: a member that has ever others must not keep everybody's tincd from its work
+_ROOM, _PER_NODE = 8192, 16  # kB that tincd may take for itself, and more for each node
 _SET_BACK = 20  # seconds by which the clock may go back without consequences
 _AFTER = "BGPMESH_AFTER"  # in tincd's environment: the pid of the one that it was started to replace
 
@@ -39,6 +40,7 @@ class Tincd:
         self._names = {}  # name in tinc -> node
         self._lead = None  # what is in _LEAD
         self._silent = None  # since when it does not answer
+        self._taken = 0  # kB of memory that it had for itself when it answered last
         self._in_place = None  # the files that were compared with the folder last
         self._compared_at = None  # when all of them were
         self._strangers = []  # names in tinc of no member
@@ -52,6 +54,7 @@ class Tincd:
         self._detour = Retry(0.25)
         self._hang_up = Retry(0.5, 8)  # a handshake over a slow link takes seconds
         self._unreached = []  # when it was last time to hang up
+        self._relief = Retry(60, 3600)  # whatever it takes, it gets its time
         if version == "1.0":
             self._control = control.Log(TINC_PID, TINC_LOG, report)
         else:
@@ -90,6 +93,8 @@ class Tincd:
         if earlier:
             wanted["env"][_AFTER] = earlier
         await self._procd.set(SERVICE, {"tincd": wanted})
+        if why and self._is_bloated():
+            self._relief.failed()
         # Where its definition is another procd starts it again, and it reads all of its files.
         same = before.get("env") == wanted["env"]
         if not before.get("running") or not same:
@@ -122,6 +127,7 @@ class Tincd:
             self._silent = self._silent or compat.monotonic()
             raise
         self._silent = None
+        self._taken = _memory_of(disk.read_or_none(TINC_PID) or "")
         self.nodes = {}
         self._strangers = [name for name in found if name not in plan.names]
         for name in found:
@@ -130,6 +136,8 @@ class Tincd:
             if node and (node not in self.nodes or found[name].reachable):
                 self.nodes[node] = found[name]
         self.running = True
+        if not self._is_bloated():
+            self._relief.succeeded()
         lacking = [node for node in plan.dialled if node in online and not self.has_tunnel(node)]
         unreached = [node for node in lacking if not self.reaches(node)]
         if not lacking:
@@ -192,7 +200,17 @@ class Tincd:
         """Why a tincd that runs has to be started again, "" where it has not."""
         if self._silent and compat.monotonic() - self._silent > _HUNG:
             return "it has not answered for %d seconds" % _HUNG
+        if self._is_bloated() and self._relief.due():
+            return "it has taken %d kB of memory" % self._taken
         return "the clock, which its timers go by, was set back" if self._is_late() else ""
+
+    def _is_bloated(self):
+        """Whether tincd has taken more memory than its mesh needs.
+
+        1.1pre18 keeps every message to all that it has seen until 10 seconds went by without another one: beside a
+        link that comes and goes more often than that, for ever.
+        """
+        return self._taken > _ROOM + _PER_NODE * len(self.nodes)
 
     def _is_late(self):
         """Whether the clock was set back since tincd was started: for as long it would neither try to connect nor
@@ -288,6 +306,13 @@ class Tincd:
         found = self._key(name, text, own)
         earlier = self._key(name, before, own) or memory.recall(_GONE, name)
         return bool(found and earlier) and found != earlier
+
+
+def _memory_of(pid):
+    """kB that a process has for itself, 0 where that cannot be told (source: proc(5)). pid: begins with it."""
+    status = disk.read_or_none("/proc/%s/status" % pid.split(" ")[0]) or ""
+    found = status.split("RssAnon:")[1:]
+    return int(found[0].split()[0]) if found else 0
 
 
 def _lacks_key(node):

@@ -38,7 +38,7 @@ class Files:
 
     def __getitem__(self, name):
         if name == "tinc.conf":
-            members = self._members.values()
+            members = list(self._members.values())
             return conf(self._config, self._me, members, self._dialled, self._version, self._foreign), 0o600
         if name == "tinc-up":
             return up(self._config, self._me), 0o700
@@ -106,6 +106,8 @@ def conf(config, me, members, dialled, version, foreign=False):
         "MaxTimeout = 10",
         "PingInterval = 4",
         "PingTimeout = 4",
+        "# Each member tells all that its symmetric keys are new: the more members, the more seldom.",
+        "KeyExpire = %d" % (3600 * (1 + len(members) // 250)),
     ]
     known = {member.node: member for member in members if member.node in dialled}
     for node in sorted(dialled):
