@@ -40,7 +40,7 @@ async def run(command, arguments):
     path = SECRET
     if "-s" in arguments[:-1]:
         at = arguments.index("-s")
-        path = arguments[at + 1]
+        path = _named(arguments[at + 1])
         del arguments[at : at + 2]
     try:
         if command == "keygen":
@@ -52,6 +52,12 @@ async def run(command, arguments):
     except (etcd.EtcdError, OSError) as error:
         raise Refused(str(error))
     return None
+
+
+def _named(path):
+    """A path that was typed, from where that was: the launcher, which names the folder, has gone to another one."""
+    folder = os.getenv("BGPMESH_FROM")
+    return path if path.startswith("/") or not folder else "%s/%s" % (folder.rstrip("/"), path)
 
 
 def _make_keys(path):

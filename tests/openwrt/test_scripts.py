@@ -54,6 +54,18 @@ def asked(router, command, **kw):
     return router(f"service bgpmesh {command}; cat /tmp/asked", **kw)
 
 
+# The command
+
+
+@pytest.mark.parametrize("launcher", ["bgpmesh", "bgpmesh-python3"])
+def test_a_file_that_is_named_on_the_command_line_is_one_of_the_folder_that_the_owner_is_in(router, launcher):
+    command = f"sh /mnt/files/usr/sbin/{launcher} keygen -s network.sec"
+    lines = router(f"cd /tmp; {command}; {command} 2>&1 || ls /tmp/network.*")
+    assert lines[0].startswith("made /tmp/network.sec,")
+    assert lines[-3].startswith("bgpmesh: /tmp/network.sec is there already")
+    assert lines[-2:] == ["/tmp/network.pub", "/tmp/network.sec"]
+
+
 # The init script
 
 

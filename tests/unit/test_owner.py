@@ -139,12 +139,12 @@ def test_a_key_that_cannot_be_used_is_named():
         assert ran("revoke", "-s", desk.folder + "/other", "bravo")[0] == 0
 
 
-def put_into_environment(text):
-    """ETCDCTL_USER for this process."""
+def put_into_environment(text, name=USER):
+    """A variable, ETCDCTL_USER unless another is named, for this process."""
     if hasattr(os, "environ"):
-        os.environ[USER] = text
+        os.environ[name] = text
     else:
-        os.putenv(USER, text)
+        os.putenv(name, text)
 
 
 def test_etcd_is_asked_as_the_user_that_etcdctl_would_be():
@@ -178,6 +178,16 @@ def test_a_pair_of_keys_is_made_once():
         code, out, err = ran("keygen", "-s", path)
         assert (code, out) == (1, "") and "is there already" in err
         assert usign.Secret(disk.read(path)).public == secret.public
+
+
+def test_a_file_is_one_of_the_folder_in_which_the_command_was_typed():
+    with Desk() as desk:
+        for name in ("network.sec", "./network.sec", desk.secret):
+            try:
+                put_into_environment(desk.folder, "BGPMESH_FROM")
+                assert ran("revoke", "bravo", "-s", name)[:2] == (0, "revoked bravo"), name
+            finally:
+                put_into_environment("", "BGPMESH_FROM")
 
 
 def test_wrong_usage():
