@@ -63,6 +63,14 @@ async def run(as_json=False):
 
 async def configuration(_):
     """The options of UCI; returns (Config, text)."""
+    found = in_force()
+    if not found.enabled:
+        raise Bad("option 'enabled' is 0", "uci set bgpmesh.main.enabled=1; uci commit bgpmesh; service bgpmesh start")
+    return found, "; ".join(["node '%s'" % found.node] + found.warnings)
+
+
+def in_force():
+    """The Config of UCI, or what worked before where that was taken back. Raises Bad."""
     name = (disk.read("/proc/sys/kernel/hostname") or "").strip()
     try:
         text = disk.read(CONFIG)
@@ -70,14 +78,10 @@ async def configuration(_):
             raise Bad("there is no %s" % CONFIG, "reinstall the package, or restore the file from a backup")
         found = config.load(text, name)
         etcd.check_api(found)
-        in_force = trial.taken_back(text)
-        if in_force:
-            found = config.load(in_force, name)
+        before = trial.taken_back(text)
+        return config.load(before, name) if before else found
     except (config.ConfigError, OSError, ValueError) as error:
         raise Bad(str(error), "uci set bgpmesh.main.OPTION=…; uci commit bgpmesh")
-    if not found.enabled:
-        raise Bad("option 'enabled' is 0", "uci set bgpmesh.main.enabled=1; uci commit bgpmesh; service bgpmesh start")
-    return found, "; ".join(["node '%s'" % found.node] + found.warnings)
 
 
 async def changes(_):

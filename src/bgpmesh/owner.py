@@ -81,7 +81,7 @@ def _make_keys(path):
 
 async def _say(verb, path, node, shown=""):
     """Puts a signed statement about a node into etcd; shown: how its identity begins."""
-    config = (await check.configuration(None))[0]
+    config = check.in_force()
     secret = _secret(path)
     if config.trust_key and usign.parse_public(config.trust_key) != secret.public:
         raise Refused("%s does not belong to option 'trust_key'" % path)

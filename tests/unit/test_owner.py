@@ -1,6 +1,6 @@
 import os
 
-from example import SECRET, Thing, folder, identity, member, options
+from example import SECRET, Thing, folder, identity, member
 from fake_registry import Registry, Store
 from test_cli import ran
 from test_trust import OWNER, THIEF, said, shown
@@ -9,6 +9,7 @@ from bgpmesh import check, clock, disk, etcd, owner, records, trust, usign
 
 OWNERS = usign.make(bytes(range(56)))
 USER = "ETCDCTL_USER"
+OPTIONS = "config mesh 'main'", "option enabled '1'", "option etcd '192.0.2.10'", "option node 'alfa'"
 
 
 class Desk:
@@ -30,11 +31,8 @@ class Desk:
         self.store.put("bravo", records.encode(member("bravo", 2), "/peers/bravo", None, identity))
 
     def __enter__(self):
-        self._before = check.configuration, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong
+        self._before = check.CONFIG, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong
         registry = Registry(self.store, "alfa")
-
-        async def configuration(_):
-            return options(*self.statements), ""
 
         async def put_statement(node, text):
             if self.denied:
@@ -47,7 +45,8 @@ class Desk:
 
         registry.put_statement = put_statement
         registry.close = lambda: None
-        check.configuration = configuration
+        check.CONFIG = self.folder + "/config"
+        disk.write(check.CONFIG, "\n".join(OPTIONS + self.statements), 0o600)
         etcd.open_registry = open_registry
         owner.SECRET = self.secret
         trust.PATH = self.folder + "/trust"
@@ -56,7 +55,7 @@ class Desk:
         return self
 
     def __exit__(self, *_):
-        check.configuration, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong = self._before
+        check.CONFIG, etcd.open_registry, owner.SECRET, trust.PATH, clock.now, clock.is_wrong = self._before
         disk.remove_folder(self.folder)
 
     def says(self, node="bravo"):
@@ -72,6 +71,12 @@ def test_a_member_is_approved_with_the_keys_it_has():
         assert (desk.says().verb, desk.says().serial, desk.says().approved) == ("approve", 2000000000, shown(2))
         assert ran("approve", "bravo", shown(2)[:16])[0] == 0
         assert desk.says().serial == 2000000001
+
+
+def test_where_the_owner_sits_no_agent_need_run():
+    with Desk("option enabled '0'") as desk:
+        for verb in ("approve", "revoke"):
+            assert ran(verb, "bravo")[0] == 0 and desk.says().verb == verb
 
 
 def test_who_has_another_identity_than_the_one_named_is_not_approved():
