@@ -43,8 +43,9 @@ SERVERS = ["http://" + text for text in ENDPOINTS[::3]] + [
     "https://north:2379/", "ftp://north", "http://", "://north", "north:2379/x", "http://a://b", "HTTP://north",
     "http:north",
 ]
+INSIDE = ["10.0.0.5", "10.0.0.5:655", "[fd00:99::5]", "10.0.1.5"]  # and one that is not
 VALUES = {
-    "etcd": SERVERS + ENDPOINTS,
+    "etcd": SERVERS + ENDPOINTS + INSIDE + ["https://" + text for text in INSIDE],
     **dict.fromkeys(["etcd_prefix", "etcd_user", "etcd_password", "ca_file", "cert_file", "key_file"], TEXTS),
     **dict.fromkeys(["secret", "secret_old", "http_token"], TEXTS),
     **dict.fromkeys(["poll_interval", "port", "mtu", "asn", "key_lifetime", "rollback", "full_mesh_max"], NUMBERS),
@@ -57,9 +58,9 @@ VALUES = {
     "prefix": PREFIXES + ADDRESSES,
     "address": ADDRESSES + ADDRESSES6 + ["10.0.0.0", "10.0.0.255", "10.0.0.9", "10.0.1.9"],
     "router_id": ADDRESSES + ADDRESSES6,
-    "endpoint": [*ENDPOINTS, "10.0.0.5", "10.0.0.5:655", "[fd00:99::5]", "10.0.1.5"],
+    "endpoint": ENDPOINTS + INSIDE,
     "trust_key": [*TEXTS, "RWQ" + "a" * 53, "RWT/+" + "A" * 51, "RWU" + "a" * 53, "RWQ" + "a" * 52, "RWQ=" + "a" * 52],
-    "rpki": ENDPOINTS,
+    "rpki": ENDPOINTS + INSIDE,
     "http": [*ENDPOINTS, "127.0.0.1:9179", "[::1]:9179", "localhost:9179"],
 }
 
@@ -67,7 +68,7 @@ VALUES = {
 BESIDE = {
     "etcd_user": {"etcd_password": "x"}, "etcd_password": {"etcd_user": "x"},
     "cert_file": {"key_file": "/k"}, "key_file": {"cert_file": "/c"},
-    "endpoint": {"network6": "fd00:99::/64"}, "prefix": {"network6": "fd00:99::/64"},
+    **dict.fromkeys(["endpoint", "prefix", "etcd", "rpki"], {"network6": "fd00:99::/64"}),
 }
 
 TOGETHER = [
@@ -84,6 +85,8 @@ TOGETHER = [
     ({"network": "10.9.0.0/16", "address": "10.9.255.254"}, set()),
     ({"network": "10.9.0.0/16", "endpoint": "10.9.1.1"}, {"endpoint"}),
     ({"network": "10.9.0.0/16", "endpoint": "10.0.0.1"}, set()),
+    ({"network": "10.9.0.0/16", "etcd": "http://10.9.1.1:2379"}, {"etcd"}),
+    ({"network": "10.9.0.0/16", "rpki": "10.9.1.1"}, {"rpki"}),
     ({"network": "10.9.0.0/16", "address": "wrong"}, {"address"}),
     ({"network": "wrong", "address": "10.9.0.1"}, {"network"}),
 ]

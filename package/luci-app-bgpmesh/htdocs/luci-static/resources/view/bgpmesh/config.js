@@ -123,7 +123,7 @@ function parseServer(text) {
 	if (found && found[1] != 'http' && found[1] != 'https')
 		refuse(_('http:// or https:// would be right'));
 
-	parseEndpoint((found ? found[2] : text).replace(/\/$/, ''), 2379);
+	return parseEndpoint((found ? found[2] : text).replace(/\/$/, ''), 2379);
 }
 
 function matching(pattern, right) {
@@ -217,19 +217,22 @@ function checkAddress(option, section, text) {
 		return _('a host address of the overlay network would be right');
 }
 
-function checkEndpoint(option, section, text) {
-	let address;
+/* parse: gives the { host } that a text names. */
+function outsideOverlay(parse) {
+	return (option, section, text) => {
+		let address;
 
-	try {
-		address = parseAddress(parseEndpoint(text).host);
-	}
-	catch {
-		return;
-	}
+		try {
+			address = parseAddress(parse(text).host);
+		}
+		catch {
+			return;
+		}
 
-	if ([ prefixOf(option, section, 'network', '10.0.0.0/24'), prefixOf(option, section, 'network6', '') ]
-		.some(network => network && overlaps(address, network)))
-		return _('this is inside the overlay: an address that others reach without it would be right');
+		if ([ prefixOf(option, section, 'network', '10.0.0.0/24'), prefixOf(option, section, 'network6', '') ]
+			.some(network => network && overlaps(address, network)))
+			return _('this is inside the overlay: an address that is reached without it would be right');
+	};
 }
 
 function checkPrefix(option, section, text) {
@@ -296,12 +299,12 @@ return view.extend({
 
 		option('general', form.DynamicList, 'etcd', _('Registry'),
 			_('etcd servers, tried in turn. A router with a member on its LAN needs none: it takes its neighbour’s when both have the same network secret.'),
-			{ placeholder: 'http://192.0.2.10:2379', parse: parseServer });
+			{ placeholder: 'http://192.0.2.10:2379', parse: parseServer, together: outsideOverlay(parseServer) });
 		option('general', form.Value, 'node', _('Name'), _('This member’s name. Empty: the router’s host name.'),
 			{ parse: parseNode, together: checkNode });
 		option('general', form.Value, 'endpoint', _('Reached at'),
 			_('The name or address, host or host:port, where other members reach this router. Empty behind NAT: this router dials.'),
-			{ placeholder: 'north.example.net:655', parse: parseEndpoint, together: checkEndpoint });
+			{ placeholder: 'north.example.net:655', parse: parseEndpoint, together: outsideOverlay(parseEndpoint) });
 
 		/* The default needs no option. */
 		const leaveOut = added => {
@@ -369,7 +372,7 @@ return view.extend({
 			{ placeholder: '24', parse: numberIn(1, 8760) });
 		option('security', form.Value, 'rpki', _('RPKI validator'),
 			_('host or host:port. Prefixes that it finds invalid are refused; all are accepted while it has said nothing. Empty: none.'),
-			{ placeholder: 'validator.example.net:323', parse: parseEndpoint });
+			{ placeholder: 'validator.example.net:323', parse: parseEndpoint, together: outsideOverlay(parseEndpoint) });
 		option('security', form.Value, 'http_token', _('HTTP token'),
 			_('Who asks over HTTP for a look at the registry (POST /sync) has to know it. At least 16 characters.'),
 			{ password: true, parse: parseSecret });
