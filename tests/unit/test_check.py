@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 from example import folder, given, options
@@ -74,6 +75,23 @@ def test_as_json():
     found = json.loads(out)
     assert code == 1 and found["ok"] is False
     assert found["layers"][1] == {"name": "two", "ok": False, "text": "it is broken", "remedy": "mend it"}
+
+
+def test_a_page_gets_its_verdicts_before_it_waits_no_longer():
+    async def silent(_):
+        await asyncio.sleep(0.3)
+        return "it answers at last"
+
+    before, check._SHORT, check._LEAST = (check._SHORT, check._LEAST), 0.1, 0.05
+    try:
+        with Configured(configuration):
+            code, out = checked(layers(("slow", silent), ("slower", silent), ("one", fine)), True)
+            assert "ok    slow: it answers at last" in checked(layers(("slow", silent)))[1], "a shell has the time"
+    finally:
+        check._SHORT, check._LEAST = before
+    rows = json.loads(out)["layers"]
+    assert code == 1 and [row["ok"] for row in rows] == [True, False, False, True]
+    assert "no verdict" in rows[2]["text"] and "in a shell" in rows[2]["remedy"]
 
 
 def test_nothing_else_is_looked_at_without_a_configuration():
