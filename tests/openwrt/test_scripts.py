@@ -158,6 +158,26 @@ def test_reload_of_a_mesh_that_is_no_longer_enabled_takes_it_down_and_goes_on_li
     assert "data" in lines and "kill bgpmesh" not in lines
 
 
+@pytest.mark.parametrize("word", ["ture", "2", "1 "])
+def test_an_option_that_is_neither_on_nor_off_takes_no_mesh_down(router, word):
+    lines = router(
+        """\
+        touch /tmp/services/bgpmesh /tmp/services/bgpmesh-bird /tmp/services/bgpmesh-tinc
+        service bgpmesh reload
+        cat /tmp/asked; ls /tmp/services
+        """,
+        options=OPTIONS.replace("'1'", f"'{word}'"),
+    )
+    assert "instance agent" in lines and "signal bgpmesh agent HUP" in lines
+    assert not any("drain" in line or "delete" in line for line in lines)
+
+
+@pytest.mark.parametrize("word", ["0", "off", "false", "no", "disabled"])
+def test_each_word_of_uci_turns_it_off(router, word):
+    lines = asked(router, "start", options=OPTIONS.replace("'1'", f"'{word}'"))
+    assert not any(line.startswith("instance") for line in lines)
+
+
 def test_before_it_stops_anything_the_peers_are_told(router):
     lines = [line.strip() for line in asked(router, "stop")]
     assert lines.index("ubus bgpmesh drain") < min(lines.index(line) for line in lines if " delete " in line)
