@@ -176,6 +176,18 @@ def test_an_agent_without_tunnels_and_routes_is_shown_all_the_same(told):
     assert page.locator(".bm-net > svg .bm-tunnel").count() == 3
 
 
+def test_routes_that_cannot_be_had_just_now_are_those_of_before(told):
+    told.server.answers = mesh.mesh(4)
+    page = told.open()
+    page.evaluate("() => L.classes.poll.stop()")
+    told.server.answers[ROUTES] = 7
+    before = told.server.calls.count(ROUTES)
+    while told.server.calls.count(ROUTES) == before:
+        poll(page)
+    expect(page.get_by_text("Routes learned over the mesh: 3")).to_be_visible()
+    assert column(page, "Prefix", table=1) == ["192.168.2.0/24", "192.168.3.0/24", "192.168.4.0/24"]
+
+
 # -- buttons
 
 

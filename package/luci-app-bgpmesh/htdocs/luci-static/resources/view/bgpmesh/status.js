@@ -596,7 +596,7 @@ return view.extend({
 				peers: rows,
 				tunnels: (tunnels.value ?? {}).tunnels ?? rows.filter(peer => peer.tinc == 'direct')
 					.map(peer => [ status.value.node, peer.node ]),
-				routes: routes ? routes.value : this.answers.routes
+				routes: routes?.value ?? this.answers?.routes
 			};
 		});
 	},
