@@ -261,6 +261,22 @@ def test_a_wrong_value_is_not_saved(form, live):
     live.complaints.clear()
 
 
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("lan guest", ["guest", "lan"]), ("guest,lan", ["guest", "lan"]), ("guest, wan", ["guest", "wan"]),
+     (["guest,lan", "wan"], ["guest", "lan", "wan"]), (["guest"], ["guest"]), (None, ["lan"])],
+)
+def test_announced_interfaces_are_selected_however_they_are_written(told, text, chosen):
+    main = {".name": "main", ".type": "mesh", "enabled": "1", **({"announce": text} if text else {})}
+    told.server.answers = {
+        ("uci", "get"): lambda args: {"values": {"main": main}},
+        ("network.interface", "dump"): {"interface": [{"interface": name} for name in ("guest", "lan", "wan")]},
+    }
+    page = told.open(PATH)
+    found = page.locator('[data-name="announce"] input:checked')
+    assert found.evaluate_all("all => all.map(one => one.value)") == chosen
+
+
 @pytest.mark.parametrize("word", ["1", "on", "true", "yes", "enabled", "0", "off"])
 def test_enabled_is_understood_in_all_of_ucis_words(live, lab, word):
     router = lab.router(1)

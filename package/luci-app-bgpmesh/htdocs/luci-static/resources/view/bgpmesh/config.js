@@ -314,9 +314,15 @@ return view.extend({
 			return added;
 		};
 
-		leaveOut(option('general', widgets.NetworkSelect, 'announce', _('Announced interfaces'),
+		const announce = leaveOut(option('general', widgets.NetworkSelect, 'announce', _('Announced interfaces'),
 			_('The networks of these interfaces are announced to the mesh. With none selected it is “lan”.'),
 			{ multiple: true, nocreate: true, 'default': 'lan' }));
+		const load = announce.load;
+
+		/* What is not selected is gone once the form is saved; the agent takes commas for blanks. */
+		announce.load = function(section_id) {
+			return load.call(this, section_id).then(names => names && L.toArray(names).join(' ').split(/[\s,]+/));
+		};
 
 		const api = leaveOut(option('registry', form.ListValue, 'etcd_api', _('API version'),
 			_('v2 is for meshes that already meet there: it needs the packages bgpmesh-python3 and python3-etcd.'), { 'default': 'v3' }));
