@@ -210,7 +210,10 @@ async def peers(agent):
         faults[problem.subject.split()[0]] = problem.text
     names = set(member.others) | set([node for node in member.entries if node != agent.config.node])
     for node in sorted(names):
-        rows.append(_peer(agent, node, counts.get(node, 0), faults.get(records.plain(node), "")))
+        row = _peer(agent, node, counts.get(node, 0), faults.get(records.plain(node), ""))
+        # Of names that are too long, and look the same where they are cut, one is shown.
+        if not rows or rows[-1]["node"] != row["node"]:
+            rows.append(row)
     return {"peers": rows}
 
 

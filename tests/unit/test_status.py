@@ -365,6 +365,14 @@ def test_peers():
     assert found["e" * 63 + "…"]["address"] == ""
 
 
+def test_no_two_peers_have_the_same_name():
+    agent = running()
+    for name in ("e" * 63, "e" * 101, "e" * 99 + "x", "f" * 70):
+        agent.membership.entries[name] = None
+    names = [row["node"] for row in run(status.peers(agent))["peers"]]
+    assert names == ["bravo", "carol", "dora", "e" * 63, "e" * 63 + "…", "f" * 63 + "…"]
+
+
 def test_a_member_without_a_session_is_seen_by_way_of_the_reflectors():
     agent = running()
     agent.mesh.plan.peers = {"carol"}
