@@ -131,14 +131,12 @@ def _run():
 
 async def _ask(command, as_json):
     from . import ubus
-    from .ubus import CONNECTION_FAILED, NOT_FOUND, UbusError
 
     try:
         answer = await ubus.ask("bgpmesh", command, _PATIENCE.get(command, 5))
-    except UbusError as error:
-        gone = error.status in (NOT_FOUND, CONNECTION_FAILED)
-        _report("the agent is not running; %s" % await _why_not() if gone else str(error))
-        return 1 if command != "status" else 3 if gone else 4
+    except ubus.UbusError as error:
+        _report(await _why_not(error))
+        return 1 if command != "status" else 3 if _is_gone(error) else 4
     if command == "leave" and not answer["left"]:
         _report("still a member: %s" % answer["problem"])
         return 1
@@ -178,7 +176,7 @@ async def _remove(node):
     try:
         answer = await ubus.ask("bgpmesh", "remove", 15, {"node": node})
     except ubus.UbusError as error:
-        answer = {"problem": str(error)}
+        answer = {"problem": await _why_not(error)}
     if answer["problem"]:
         _report("'%s' is not removed: %s" % (node, answer["problem"]))
         return 1
@@ -186,15 +184,24 @@ async def _remove(node):
     return 0
 
 
-async def _why_not():
+def _is_gone(error):
+    from . import ubus
+
+    return error.status in (ubus.NOT_FOUND, ubus.CONNECTION_FAILED)
+
+
+async def _why_not(error):
+    """Why the agent has not answered, and what to do. error: the UbusError."""
+    if not _is_gone(error):
+        return str(error)
     load()
     from . import check
 
     try:
         await check.configuration(None)
     except check.Bad as error:
-        return "%s: %s" % (error, error.remedy)
-    return "start it: service bgpmesh start; its log: logread -e bgpmesh"
+        return "the agent is not running; %s: %s" % (error, error.remedy)
+    return "the agent is not running; start it: service bgpmesh start; its log: logread -e bgpmesh"
 
 
 def _show_status(answer):

@@ -131,6 +131,13 @@ def test_other_commands_fail_without_an_agent():
             assert (status_, out) == (1, "") and err.startswith("bgpmesh: ")
 
 
+def test_a_router_is_not_taken_for_one_that_is_not_found_where_the_agent_does_not_run():
+    for code in (ubus.NOT_FOUND, ubus.CONNECTION_FAILED):
+        status_, out, err = ran("remove", "bravo", answer=UbusError(code, "bgpmesh remove"))
+        assert (status_, out) == (1, "") and "NOT_FOUND" not in err
+        assert err.startswith("bgpmesh: 'bravo' is not removed: the agent is not running; ")
+
+
 def test_status_for_a_person():
     answer = state("degraded")
     _, out, err = ran("status", answer=answer)
@@ -230,7 +237,7 @@ def test_remove_says_what_happened():
     code, out, err = ran("remove", "bravo", answer={"problem": ""})
     assert code == 0 and out.startswith("removed 'bravo'") and err == ""
     assert ran("remove", "bravo", answer={"problem": "no"}) == (1, "", "bgpmesh: 'bravo' is not removed: no\n")
-    code, out, err = ran("remove", "bravo", answer=UbusError(4, "bgpmesh remove"))
+    code, out, err = ran("remove", "bravo", answer=UbusError(ubus.TIMEOUT, "bgpmesh remove"))
     assert code == 1 and "bgpmesh remove" in err
     assert ran("remove")[0] == 2
 
