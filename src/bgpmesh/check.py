@@ -89,7 +89,9 @@ def in_force():
         etcd.check_api(found)
         before = trial.taken_back(text)
         return config.load(before, name) if before else found
-    except (config.ConfigError, OSError, ValueError) as error:
+    except OSError as error:
+        raise Bad("cannot read %s: %s" % (CONFIG, compat.reason(error)), "it takes root to")
+    except (config.ConfigError, ValueError) as error:
         raise Bad(str(error), "uci set bgpmesh.main.OPTION=…; uci commit bgpmesh")
 
 

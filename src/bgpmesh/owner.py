@@ -67,10 +67,13 @@ def _make_keys(path):
         if compat.exists(one):
             raise Refused("%s is there already: with another key every member would have to be approved anew" % one)
     texts = usign.make(os.urandom(56))
-    if path == SECRET:
-        disk.make_folder(STATE)
-    disk.write(path, texts[0], 0o600)
-    disk.write(public, texts[1], 0o644)
+    try:
+        if path == SECRET:
+            disk.make_folder(STATE)
+        disk.write(path, texts[0], 0o600)
+        disk.write(public, texts[1], 0o644)
+    except OSError as error:
+        raise Refused("cannot write %s and %s: %s" % (path, public, compat.reason(error)))
     done = (
         "made %s, which stays with you, best on no router, and %s; then on all routers:\n"
         "uci set bgpmesh.main.trust_key='%s'\n"

@@ -100,6 +100,19 @@ def test_nothing_else_is_looked_at_without_a_configuration():
     assert code == 1 and "BAD   one: not looked at\n      mend the configuration first" in out
 
 
+def test_options_that_cannot_be_read_are_no_wrong_options():
+    before, check.CONFIG = check.CONFIG, folder("unreadable")
+    try:
+        run(check.configuration(None))
+        raise AssertionError("a folder was read")
+    except check.Bad as error:
+        assert str(error).startswith("cannot read %s: " % check.CONFIG) and "directory" in str(error)
+        assert "root" in error.remedy and "uci set" not in error.remedy
+    finally:
+        disk.remove_folder(check.CONFIG)
+        check.CONFIG = before
+
+
 def opened(port, *rules):
     """What is said of the firewall of a router with this port, which has these rules for what comes from wan."""
     text = "table inet fw4 {\n\tchain input_wan {\n%s\n\t}\n}\n" % "\n".join(["\t\t" + rule for rule in rules])

@@ -185,6 +185,12 @@ def test_a_pair_of_keys_is_made_once():
         assert usign.Secret(disk.read(path)).public == secret.public
 
 
+def test_a_key_that_cannot_be_written_is_named_with_the_reason():
+    path = "/nonexistent/network.sec"
+    code, out, err = ran("keygen", "-s", path)
+    assert (code, out) == (1, "") and "cannot write %s and " % path in err and "No such file" in err
+
+
 def test_a_file_is_one_of_the_folder_in_which_the_command_was_typed():
     with Desk() as desk:
         for name in ("network.sec", "./network.sec", desk.secret):
