@@ -10,6 +10,7 @@ from . import address, compat, config, discovery, disk, etcd, trial, ubus, uci
 from . import clock as system_clock
 from .bird.control import BirdError, Socket
 from .etcd import other
+from .model import TAKE
 from .options import CONFIG
 from .plan import BIRD_CONF, BIRD_SOCKET
 from .ubus import UbusError
@@ -92,7 +93,7 @@ def in_force():
     except OSError as error:
         raise Bad("cannot read %s: %s" % (CONFIG, compat.reason(error)), "it takes root to")
     except (config.ConfigError, ValueError) as error:
-        raise Bad(str(error), "uci set bgpmesh.main.OPTION=…; uci commit bgpmesh")
+        raise Bad(str(error), "uci set bgpmesh.main.OPTION=…; " + TAKE)
 
 
 async def changes(_):
@@ -101,7 +102,7 @@ async def changes(_):
         raise Bad(
             "%s was taken back: with it the router had neither the registry nor a member; what is looked at here is "
             "what worked before, and is in force" % CONFIG,
-            "bgpmesh status says which options are different; set them right: uci set …; uci commit bgpmesh",
+            "bgpmesh status says which options are different; set them right: uci set …; " + TAKE,
         )
     return "%s is in force" % CONFIG
 
@@ -137,8 +138,8 @@ async def registry(options):
     """Whether each etcd server answers, lets us read, and has the mesh under the API that we speak."""
     servers = options.etcd or discovery.taken_last()
     if not servers:
-        remedy = "uci set bgpmesh.main.etcd=http://ADDRESS:2379, or a member with the same 'secret' on the LAN"
-        raise Bad("option 'etcd' is not set, and no neighbour's registry is known", remedy)
+        remedy = "uci set bgpmesh.main.etcd=http://ADDRESS:2379; %s; or a member with the same 'secret' on the LAN"
+        raise Bad("option 'etcd' is not set, and no neighbour's registry is known", remedy % TAKE)
     rows = []
     failure = None
     for server in servers:
@@ -173,8 +174,8 @@ async def _elsewhere(options, server, view):
         raise Bad(
             "%s has no other members under its %s API, which option 'etcd_api' names, but under %s: %s"
             % (view.endpoint, options.etcd_api, api, count),
-            "neither sees the other, so all routers of a mesh must speak one: uci set bgpmesh.main.etcd_api='%s'; or "
-            "set the others to %s, and delete what is left there" % (api, options.etcd_api),
+            "neither sees the other, so all routers of a mesh must speak one: uci set bgpmesh.main.etcd_api='%s'; %s; "
+            "or set the others to %s, and delete what is left there" % (api, TAKE, options.etcd_api),
         )
     return " (under its %s API, which this mesh does not speak: %s)" % (api, count)
 

@@ -156,7 +156,8 @@ async def _ask(command, as_json):
     elif command == "rotate":
         print("begun; `bgpmesh status` says how far it is")
     else:
-        print("queued" if command == "sync" else "left the mesh; `uci set bgpmesh.main.enabled=0` keeps it out")
+        left = "left the mesh; `uci set bgpmesh.main.enabled=0; uci commit bgpmesh` keeps it out"
+        print("queued" if command == "sync" else left)
     return 4 if command == "status" and answer["state"] != "converged" else 0
 
 

@@ -1,7 +1,7 @@
 """Who is on the LAN, by umdns (over ubus), and the registry that a neighbour with the same secret announces."""
 
 from . import compat, config, disk, lan, records
-from .model import STATE, Problem
+from .model import STATE, TAKE, Problem
 from .ubus import NOT_FOUND, UbusError
 
 _MOST = 8  # servers that are taken from neighbours
@@ -55,14 +55,15 @@ class Discovery:
         return bool([server for server in found if server not in options.etcd])
 
     def _missing(self, secret):
-        text = "no registry: uci set bgpmesh.main.etcd=http://ADDRESS:2379"
+        text = "no registry: uci set bgpmesh.main.etcd=http://ADDRESS:2379; " + TAKE
         others = [node for node in sorted(self.seen) if _servers(self.seen[node].etcd)]
         if others:
             reason = "signs with another secret" if secret else "is not trusted without option 'secret'"
-            text = "no registry: '%s' on the LAN announces %s, but %s; uci set bgpmesh.main.etcd=… takes it" % (
+            text = "no registry: '%s' on the LAN announces %s, but %s; uci set bgpmesh.main.etcd=…; %s takes it" % (
                 records.plain(others[0]),
                 " ".join([config.server_text(server) for server in _servers(self.seen[others[0]].etcd)]),
                 reason,
+                TAKE,
             )
         return Problem("no_registry", "etcd", text)
 

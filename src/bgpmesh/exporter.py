@@ -5,7 +5,7 @@ import json
 import socket
 
 from . import compat, disk, metrics, status
-from .model import Problem
+from .model import TAKE, Problem
 from .problems import Retry
 from .stream import Stream
 from .tally import Tally
@@ -178,7 +178,7 @@ async def _look_up(agent, line, authorization):
 def _check_token(token, authorization):
     """Raises Refused where the header does not bear the token of the options."""
     if not token:
-        raise Refused(403, "no token is set: uci set bgpmesh.main.http_token=…; uci commit bgpmesh")
+        raise Refused(403, "no token is set: uci set bgpmesh.main.http_token=…; " + TAKE)
     # Digests: how long the comparison takes tells nothing about the token.
     if compat.sha256(authorization.encode()) != compat.sha256(b"Bearer " + token.encode()):
         raise Refused(401, "the token is not that of option 'http_token'", "WWW-Authenticate: Bearer\r\n")

@@ -4,7 +4,7 @@ from . import VERSION, address, clock, compact, compat, records
 from . import secret as network_secret
 from .cache import Cache, forget
 from .held import Held, Serials
-from .model import Problem
+from .model import TAKE, Problem
 from .tally import Tally
 
 _LAST = 1 << 62  # seniority of a record that the registry does not have yet
@@ -213,10 +213,8 @@ class Membership:
             self.known = True
             self._news = self._take_in(wiped) or self._news
         if self._is_taken():
-            text = (
-                "another router is in the mesh as '%s'; set another name: uci set bgpmesh.main.node=…"
-                % self.config.node
-            )
+            text = "another router is in the mesh as '%s'; set another name: uci set bgpmesh.main.node=…; %s"
+            text %= self.config.node, TAKE
             self._problems.replace("name", [Problem("name_taken", self.config.node, text)])
             self.me = None
             return self._told()
@@ -569,7 +567,7 @@ class Membership:
             if owner != config.node:
                 text = (
                     "address %s belongs to %s; this router stays out. Set another one, or none to have a free "
-                    "one claimed: uci delete bgpmesh.main.address" % (config.address, records.shown(owner))
+                    "one claimed: uci delete bgpmesh.main.address; %s" % (config.address, records.shown(owner), TAKE)
                 )
                 self._problems.replace("address", [Problem("address_taken", config.address, text)])
                 self.me = None
@@ -753,7 +751,7 @@ class Membership:
             self._rewritten.append(now)
             return True
         text = "this router's record is overwritten again and again, or refused: is there a copy of this router? set "
-        text += "another name on one: uci set bgpmesh.main.node=…; or somebody else writes %s" % self.key()
+        text += "another name on one: uci set bgpmesh.main.node=…; %s; or somebody else writes %s" % (TAKE, self.key())
         self._problems.replace("record", [Problem("record_overwritten", self.config.node, text)])
         return False
 

@@ -4,6 +4,7 @@ import hashlib
 
 RUN = "/var/run/bgpmesh"  # tmpfs: what is rendered, and the daemons' sockets
 STATE = "/etc/bgpmesh"  # flash, kept at sysupgrade: keys and the last known members
+TAKE = "uci commit bgpmesh; service bgpmesh reload"  # has the agent follow what `uci set` has said
 
 
 class Problem:

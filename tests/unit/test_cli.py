@@ -201,7 +201,7 @@ def test_drain_says_what_the_peers_know():
 def test_sync_and_leave_say_what_happened():
     assert ran("sync", answer={"queued": True})[:2] == (0, "queued")
     code, out, _ = ran("leave", answer={"left": True})
-    assert code == 0 and "left the mesh" in out
+    assert code == 0 and "left the mesh" in out and "uci commit bgpmesh`" in out, "or the next boot brings it back"
     assert ran("rotate", answer={"begun": True, "problem": ""})[0] == 0
     answer = {"begun": False, "problem": "one is under way"}
     assert ran("rotate", answer=answer) == (1, "", "bgpmesh: not begun: one is under way\n")

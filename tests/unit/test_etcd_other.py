@@ -3,6 +3,7 @@ from fake_http import CLOSE, Server, answer, run
 
 from bgpmesh import check, compat, config, etcd
 from bgpmesh.etcd import other
+from bgpmesh.model import TAKE
 
 OLD = b'{"action":"get","node":{"key":"/t/peers","dir":true,"nodes":[%s]}}'
 NODE = b'{"key":"/t/peers/n%d","value":"x","modifiedIndex":4,"createdIndex":4}'
@@ -109,7 +110,7 @@ def test_check_says_where_the_others_are():
     for nodes in ((), ("alfa",)):
         text, remedy = looked_at(nodes, 5)
         assert "no other members under its v3 API" in text and "but under v2: 5" in text
-        assert "uci set bgpmesh.main.etcd_api='v2'" in remedy
+        assert "uci set bgpmesh.main.etcd_api='v2'; " + TAKE in remedy
     text, remedy = looked_at(("alfa", "beta"), 5)
     assert remedy is None
     assert text.endswith(" has 2 members, 0 alive (under its v2 API, which this mesh does not speak: 5)")

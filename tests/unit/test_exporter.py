@@ -7,6 +7,7 @@ from test_status import running
 from test_stream import listener
 
 from bgpmesh import compat, disk, exporter, stream
+from bgpmesh.model import TAKE
 
 TOKEN = "correct horse battery"
 
@@ -136,7 +137,8 @@ def test_sync_asks_for_the_token():
 def test_without_a_token_nobody_may_sync():
     owner = agent()
     status, _, body = asked(owner, "POST /sync HTTP/1.1", "Authorization: Bearer ")
-    assert status.startswith("HTTP/1.1 403 ") and "uci set bgpmesh.main.http_token" in body and owner.synced == 0
+    assert status.startswith("HTTP/1.1 403 ") and owner.synced == 0
+    assert "uci set bgpmesh.main.http_token=…; " + TAKE in body
 
 
 def test_what_is_not_there_or_is_not_so_asked_for():

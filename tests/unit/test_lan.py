@@ -2,6 +2,7 @@ from example import ED25519, OTHER_SECRET, SECRET, folder, given, member, option
 from fake_http import run
 
 from bgpmesh import config, discovery, disk, lan
+from bgpmesh.model import TAKE
 from bgpmesh.problems import Problems
 from bgpmesh.ubus import NOT_FOUND, TIMEOUT, UbusError
 
@@ -152,7 +153,7 @@ SET = [("http", "192.0.2.10", 2379)]
 
 @given(silent)
 def test_the_registry_of_a_neighbour_with_the_same_secret_is_taken(router):
-    assert not router.look() and "uci set bgpmesh.main.etcd" in router.problem()
+    assert not router.look() and "uci set bgpmesh.main.etcd=http://ADDRESS:2379; " + TAKE in router.problem()
     assert router.look(said()) and router.config.etcd == SET and router.config.borrowed
     assert router.problem() == "" and "neighbour 'bravo'" in " ".join(router.said)
 

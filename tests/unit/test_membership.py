@@ -6,6 +6,7 @@ from fake_registry import Registry, Store
 from bgpmesh import VERSION, cache, compat, disk, held, identity, records
 from bgpmesh.etcd import EtcdError
 from bgpmesh.membership import Membership
+from bgpmesh.model import TAKE
 from bgpmesh.problems import Problems
 from bgpmesh.tinc.keys import Keys
 
@@ -340,7 +341,8 @@ def test_two_routers_with_one_fixed_address():
     assert "bravo" not in store.records
     ((problem, _),) = bravo.problems.all()
     assert problem.code == "address_taken"
-    assert "address 10.0.0.77 belongs to 'alfa'" in problem.text and "uci delete" in problem.text
+    assert "address 10.0.0.77 belongs to 'alfa'" in problem.text
+    assert problem.text.endswith("uci delete bgpmesh.main.address; " + TAKE)
     assert alfa.faults() == []
     run(alfa.membership.leave())
     bravo.steps(2)
