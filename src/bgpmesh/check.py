@@ -312,7 +312,8 @@ async def prefixes(_):
 
 async def members(_):
     """Whether there is a tunnel and a session to every member that is online."""
-    rows = (await _ask("peers"))["peers"]
+    answer = await _ask("peers")
+    rows = answer["peers"]
     online = [row for row in rows if row["online"]]
     lacking = [row for row in rows if row["problem"]]
     if lacking:
@@ -321,8 +322,9 @@ async def members(_):
         return "this router is the first"
     answering = [row["rtt_ms"] for row in online if row["rtt_ms"] is not None]
     slowest = ", the slowest within %.1f ms" % max(answering) if answering else ""
-    text = "%d of %d are online and connected; %d answer%s"
-    return text % (len(online), len(rows), len(answering), slowest)
+    text = "%d of %d are online and connected; %d answer%s" % (len(online), len(rows), len(answering), slowest)
+    more = answer.get("total", 0) - len(rows)
+    return text + ("; %d more are not looked at" % more if more > 0 else "")
 
 
 async def failover(options):

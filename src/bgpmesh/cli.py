@@ -149,6 +149,9 @@ async def _ask(command, as_json):
         _show_status(answer)
     elif command == "peers":
         _show_peers(answer["peers"])
+        more = answer.get("total", 0) - len(answer["peers"])
+        if more > 0:
+            print("and %d more: ubus carries no longer answer" % more)
     elif command == "drain":
         return _show_drain(answer)
     elif command == "undrain":

@@ -16,13 +16,17 @@ from .ubus import UbusError, blob
 OBJECTS = ("bgpmesh", "luci.bgpmesh")
 _DAEMONS = 3  # seconds that a method waits for BIRD or tincd, of the five that its callers wait
 _ROWS = 500  # of `routes`, at most
+_PEERS = 1500  # rows of `peers` over ubus, at most
 
 
 def publish(agent):
     """Serves an Agent's methods. Two objects, because some callers of the second one add an argument."""
 
     async def show_peers(_):
-        return await peers(agent)
+        answer = await peers(agent, _PEERS)
+        while not blob.fits(answer):
+            del answer["peers"][-1 - len(answer["peers"]) // 8 :]
+        return answer
 
     async def show_routes(_):
         return await routes(agent)
@@ -195,12 +199,15 @@ def _traffic(config, direction):
     return int(disk.read_or_none(path % (config.interface, direction)) or 0) if config else 0
 
 
-async def peers(agent):
-    """The `peers` answer: a row for each member but this router, those left out as well. rtt_ms may be None."""
+async def peers(agent, most=None):
+    """The `peers` answer: a row for each member but this router, those left out as well. rtt_ms may be None.
+
+    most: rows there are at most, the first by name; `total` counts those without one, too.
+    """
     member = agent.membership
     rows = []
     if not member:
-        return {"peers": rows}
+        return {"peers": rows, "total": 0}
     try:
         counts = await asyncio.wait_for(agent.mesh.bird.routes(), _DAEMONS)
     except (BirdError, asyncio.TimeoutError):
@@ -209,12 +216,12 @@ async def peers(agent):
     for problem in agent.problems.of("plan"):
         faults[problem.subject.split()[0]] = problem.text
     names = set(member.others) | set([node for node in member.entries if node != agent.config.node])
-    for node in sorted(names):
+    for node in sorted(names)[:most]:
         row = _peer(agent, node, counts.get(node, 0), faults.get(records.plain(node), ""))
         # Of names that are too long, and look the same where they are cut, one is shown.
         if not rows or rows[-1]["node"] != row["node"]:
             rows.append(row)
-    return {"peers": rows}
+    return {"peers": rows, "total": len(rows) + max(0, len(names) - (most or len(names)))}
 
 
 def _peer(agent, node, routes, problem):

@@ -284,6 +284,15 @@ def test_a_member_without_a_session_is_connected_by_way_of_the_reflectors(told):
     assert column(page, "Router") == ["n3", "n2", "n4", "n5"]
 
 
+def test_a_page_that_does_not_show_all_routers_says_so(told):
+    told.server.answers = mesh.mesh(4)
+    page = told.open()
+    expect(page.get_by_text("other routers are known")).to_have_count(0)
+    told.server.answers[PEERS]["total"] = 2000
+    poll(page)
+    expect(page.get_by_text("2000 other routers are known; the first 3 are shown")).to_be_visible()
+
+
 def test_what_a_path_loses_is_beside_its_latency(told):
     told.server.answers = mesh.mesh(4)
     for peer in told.server.answers[PEERS]["peers"]:

@@ -174,6 +174,8 @@ def test_peers_for_a_person():
     columns = [line.index(word) for line, word in zip(lines[1:4], ("10.0.0.2", "10.0.0.3", "10.0.0.4"))]
     assert len(set(columns)) == 1
     assert ran("peers", answer={"peers": []})[1].split()[0] == "NODE"
+    assert "more" not in lines[-1]
+    assert ran("peers", answer=dict(answer, total=9))[1].endswith("\nand 5 more: ubus carries no longer answer")
     answer["peers"][0].update(bgp="", via=["carol", "dora"])
     answer["peers"][1].update(bgp="")
     lines = ran("peers", answer=answer)[1].split("\n")

@@ -74,7 +74,8 @@ PEERS = {
             "identity": str,
             "problem": str,
         }
-    ]
+    ],
+    "total": int,
 }
 ROUTES = {
     "routes": [{"prefix": str, "node": str, "next_hop": str, "rtt_ms": (float, type(None))}],
@@ -495,6 +496,23 @@ def test_what_it_waits_for():
 def test_ubus_can_carry_the_answers():
     for answer in (status.status(Agent()), status.status(running()), run(status.peers(running()))):
         assert str(sorted(blob.decode_table(blob.encode_table(answer)))) == str(sorted(answer))
+
+
+def test_a_large_mesh_has_as_many_peers_as_ubus_can_carry():
+    agent = running()
+    for number in range(60):
+        agent.membership.entries["g%02d" % number] = None
+    status.publish(agent)
+    before = status._PEERS, blob.LIMIT
+    try:
+        for status._PEERS, blob.LIMIT, most in ((1500, before[1], 64), (20, before[1], 20), (1500, 8192, 30)):
+            answer = called(agent, "luci.bgpmesh", "peers")
+            rows = answer["peers"]
+            assert answer["total"] == 64 and (len(rows) == most or blob.LIMIT == 8192 and 5 < len(rows) < most)
+            assert [row["node"] for row in rows][:3] == ["bravo", "carol", "dora"]
+            blob.encode_frame(blob.DATA, 1, 1, [(blob.ATTR_OBJID, 1), (blob.ATTR_DATA, answer)])
+    finally:
+        status._PEERS, blob.LIMIT = before
 
 
 # Methods

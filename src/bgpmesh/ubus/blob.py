@@ -88,6 +88,11 @@ def encode_frame(kind, seq, peer, attributes):
     return out
 
 
+def fits(table):
+    """Whether a message has room for a table, and for what is sent with it. Raises BlobError as encode_frame."""
+    return _size(table, 0) <= LIMIT - 256
+
+
 def decode_header(data):
     """What the first HEADER bytes of a frame say: (type, seq, peer, number of bytes that follow).
 

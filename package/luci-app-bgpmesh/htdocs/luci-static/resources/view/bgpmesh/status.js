@@ -594,6 +594,7 @@ return view.extend({
 				time,
 				status: status.value,
 				peers: rows,
+				known: peers.value.total ?? rows.length,
 				tunnels: (tunnels.value ?? {}).tunnels ?? rows.filter(peer => peer.tinc == 'direct')
 					.map(peer => [ status.value.node, peer.node ]),
 				routes: routes?.value ?? this.answers?.routes
@@ -608,6 +609,7 @@ return view.extend({
 		this.done = E('div', { 'aria-live': 'polite' });
 		this.net = drawing();
 		this.peerTable = peerTable();
+		this.peerCount = E('p', { 'class': 'bm-soft' });
 		this.routeTable = routeTable();
 		this.routeCount = E('span');
 		this.routeBox = E('details', { 'open': (this.answers?.routes?.total > SHOWN) ? null : '' }, [
@@ -616,7 +618,7 @@ return view.extend({
 		this.charts = charts();
 		this.known = E('div', [
 			E('div', { 'class': 'cbi-section' }, [ E('h3', [ _('The mesh') ]), this.net.node ]),
-			E('div', { 'class': 'cbi-section' }, [ E('h3', [ _('Routers') ]), this.peerTable.node ]),
+			E('div', { 'class': 'cbi-section' }, [ E('h3', [ _('Routers') ]), this.peerCount, this.peerTable.node ]),
 			E('div', { 'class': 'cbi-section' }, [
 				E('h3', [ _('Curves') ]),
 				E('div', { 'class': 'bm-charts' }, this.charts.map(one => one.node))
@@ -686,6 +688,8 @@ return view.extend({
 		this.net.node.parentNode.style.display = found.peers.length ? '' : 'none';
 		if (found.peers.length)
 			this.net.update(found.status.node, found.peers, found.tunnels);
+		setText(this.peerCount, (found.known > found.peers.length)
+			? _('%d other routers are known; the first %d are shown').format(found.known, found.peers.length) : '');
 		this.peerTable.update(found.peers);
 
 		const routes = found.routes ?? { routes: [], total: 0 };
