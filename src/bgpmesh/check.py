@@ -120,7 +120,8 @@ async def clock(_):
 
 async def dns(options):
     """Whether the names in the options have addresses."""
-    names = [server[1] for server in options.etcd] + ([options.endpoint[0]] if options.endpoint else [])
+    names = [server[1] for server in options.etcd]
+    names += [endpoint[0] for endpoint in (options.endpoint, options.rpki) if endpoint]
     looked_up = []
     for name in names:
         try:

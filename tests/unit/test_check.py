@@ -113,6 +113,26 @@ def test_options_that_cannot_be_read_are_no_wrong_options():
         check.CONFIG = before
 
 
+def test_every_name_in_the_options_is_looked_up():
+    async def resolve(host, port):
+        if host != "gone.example":
+            return []
+        raise OSError(2, "cannot resolve it")
+
+    before, check.compat.resolve = check.compat.resolve, resolve
+    try:
+        found = options("option endpoint 'north.example'", "option rpki 'validator.example'")
+        assert run(check.dns(found)) == "north.example, validator.example"
+        for option in ("etcd", "endpoint", "rpki"):
+            try:
+                run(check.dns(options("option %s 'gone.example'" % option)))
+                raise AssertionError(option)
+            except check.Bad as error:
+                assert "'gone.example' has no address" in str(error)
+    finally:
+        check.compat.resolve = before
+
+
 def opened(port, *rules):
     """What is said of the firewall of a router with this port, which has these rules for what comes from wan."""
     text = "table inet fw4 {\n\tchain input_wan {\n%s\n\t}\n}\n" % "\n".join(["\t\t" + rule for rule in rules])
