@@ -223,7 +223,7 @@ def _show_status(answer):
         ("node", "%s, %s%s (%s)" % (answer["node"] or "no name yet", answer["state"], doing, runs)),
         ("address", answer["address"] or "none yet"),
         ("announced", ", ".join(answer["prefixes"]) or "nothing"),
-        ("etcd", "%s %s, %s" % (etcd["endpoint"], reached, seen)),
+        ("etcd", "%s %s, %s" % (etcd["endpoint"], reached, seen) if etcd["endpoint"] else "none yet"),
         ("tinc", "%s, %d of %d peers reachable%s" % (_running(tinc), tinc["reachable"], tinc["known"], trips)),
         ("bird", "%s, %d of %d sessions Established" % (_running(bird), bird["established"], bird["sessions"])),
     ]

@@ -161,6 +161,8 @@ def test_status_for_a_person():
     _, out, _ = ran("status", answer=fresh)
     assert "address   none yet" in out and "announced nothing" in out and "never answered" in out
     assert "not reachable (3 failures)" in out and "bird      not running" in out
+    fresh["etcd"].update(endpoint="", failures=0)
+    assert "etcd      none yet\n" in ran("status", answer=fresh)[1]
 
 
 def test_peers_for_a_person():
