@@ -7,8 +7,8 @@ own user of etcd may have no right to write it: ETCDCTL_USER, as etcdctl has it,
 import os
 
 from . import check, clock, compat, discovery, disk, etcd, identity, records, trust, usign
-from .config import ConfigError, load
-from .model import STATE
+from .config import ConfigError, load, parse_node
+from .model import STATE, TAKE
 from .options import CONFIG
 
 SECRET = STATE + "/network.sec"
@@ -76,10 +76,11 @@ def _make_keys(path):
         raise Refused("cannot write %s and %s: %s" % (path, public, compat.reason(error)))
     done = (
         "made %s, which stays with you, best on no router, and %s; then on all routers:\n"
-        "uci set bgpmesh.main.trust_key='%s'\n"
-        "uci set bgpmesh.main.trust='signed'; uci commit bgpmesh"
+        "uci set bgpmesh.main.trust_key='%s'; %s\n"
+        "`bgpmesh approve NODE -s %s` lets each of them in; when all are, on all of them:\n"
+        "uci set bgpmesh.main.trust='signed'; %s"
     )
-    return done % (path, public, usign.line(usign.parse_public(texts[1])))
+    return done % (path, public, usign.line(usign.parse_public(texts[1])), TAKE, path, TAKE)
 
 
 async def _say(verb, path, node, shown=""):
@@ -90,8 +91,10 @@ async def _say(verb, path, node, shown=""):
         raise Refused("%s does not belong to option 'trust_key'" % path)
     if clock.is_wrong():
         raise Refused("the clock shows %s, and statements are numbered by it: set it first" % clock.shown())
-    if not records.is_name(node):
-        raise Refused("%s is no name of a member" % records.shown(node))
+    try:
+        node = parse_node(node)
+    except ValueError as error:
+        raise Refused("%s is no name of a member: %s" % (records.shown(node), error))
     servers = config.etcd or discovery.taken_last()
     if not servers:
         raise Refused("no registry is known: set option 'etcd'")

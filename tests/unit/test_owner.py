@@ -6,6 +6,7 @@ from test_cli import ran
 from test_trust import OWNER, THIEF, said, shown
 
 from bgpmesh import check, clock, disk, etcd, owner, records, trust, usign
+from bgpmesh.model import TAKE
 
 OWNERS = usign.make(bytes(range(56)))
 USER = "ETCDCTL_USER"
@@ -109,6 +110,7 @@ def test_a_member_is_revoked_whether_it_has_a_record_or_not():
         assert ran("revoke", "bravo")[:2] == (0, "revoked bravo")
         assert (desk.says().verb, desk.says().serial) == ("revoke", 2000000001)
         assert ran("revoke", "gone")[0] == 0 and desk.says("gone").verb == "revoke"
+        assert ran("revoke", "north-gw")[0] == 0 and desk.says("north_gw").verb == "revoke", "as in option 'node'"
 
 
 def test_what_is_said_is_later_than_all_that_is_known_whatever_the_clock_shows():
@@ -179,7 +181,10 @@ def test_a_pair_of_keys_is_made_once():
         code, out, _ = ran("keygen", "-s", path)
         secret = usign.Secret(disk.read(path))
         assert code == 0 and usign.parse_public(disk.read(desk.folder + "/mesh.pub")) == secret.public
-        assert "uci set bgpmesh.main.trust_key='%s'" % usign.line(secret.public) in out
+        lines = out.split("\n")
+        assert lines[1] == "uci set bgpmesh.main.trust_key='%s'; %s" % (usign.line(secret.public), TAKE)
+        assert "`bgpmesh approve NODE -s %s`" % path in lines[2], "before nobody but they are let in"
+        assert lines[3] == "uci set bgpmesh.main.trust='signed'; " + TAKE
         code, out, err = ran("keygen", "-s", path)
         assert (code, out) == (1, "") and "is there already" in err
         assert usign.Secret(disk.read(path)).public == secret.public
