@@ -10,6 +10,8 @@ import socket
 
 from . import compat
 
+_READS = 4  # that need not wait, one after the other, before everybody else has a turn
+
 
 class Stream:
     """One open connection. Every method that waits can be bounded with asyncio.wait_for."""
@@ -22,15 +24,21 @@ class Stream:
         )  # what can be waited for: CPython's TLS takes the descriptor over
         self._buffer = b""
         self._at = 0  # what of the buffer has been read
+        self._reads = 0  # since one had to wait
 
     async def read_some(self, size=4096):
         """The next bytes, at least one; b'' at the end of the stream. Raises OSError."""
         if self._at < len(self._buffer):
             return self._rest()
+        if self._reads >= _READS:  # who sends without end must not keep the rest of the agent from running
+            self._reads = 0
+            await asyncio.sleep(0)
         while True:
             data = compat.try_recv(self._sock, size)
             if data is not None:
+                self._reads += 1
                 return data
+            self._reads = 0
             await compat.readable(self._raw)
 
     def unread(self, data):

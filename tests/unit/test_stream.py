@@ -313,6 +313,30 @@ def test_a_read_that_is_given_up_can_be_begun_again():
     assert talking(talk, steps) == b"answer"
 
 
+def test_who_sends_without_end_keeps_nobody_else_from_running():
+    async def talk(found):
+        while True:
+            await found.write(bytes(65536))
+
+    async def steps(found):
+        turns = []
+
+        async def other():
+            while True:
+                turns.append(1)
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        await asyncio.sleep(0.2)  # what has been sent by now waits for nobody
+        turns.clear()
+        for _ in range(12):
+            await found.read_some()
+        task.cancel()
+        return len(turns)
+
+    assert talking(talk, steps) > 0
+
+
 def test_closing_twice():
     async def talk(found):
         await found.read_some()
