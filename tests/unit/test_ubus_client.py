@@ -4,7 +4,7 @@ import socket
 
 from bgpmesh import compat, ubus
 from bgpmesh.stream import Stream
-from bgpmesh.ubus import UbusError, blob
+from bgpmesh.ubus import UbusError, blob, client
 from bgpmesh.ubus.client import Bus
 
 PATH = "/tmp/bgpmesh-test-ubus-%d" % compat.getpid()
@@ -391,6 +391,28 @@ def test_an_object_that_ubusd_refuses_is_reported_and_the_rest_works():
         assert len(said) == 1
 
     play(script, lambda bus: bus.publish("bgpmesh", {}))
+
+
+def test_an_object_that_ubusd_adds_late_is_served():
+    async def script(ubusd, bus, said):
+        late, peer, _ = await ubusd.read(blob.ADD_OBJECT)
+        await until(lambda: said)
+        # It is asked for again before the first answer comes; ubusd has the object by then.
+        again, _, _ = await ubusd.read(blob.ADD_OBJECT)
+        await ubusd.send(blob.DATA, late, peer, (blob.ATTR_OBJID, OBJECT))
+        await ubusd.status(late, peer, 0)
+        await ubusd.status(again, peer, ubus.INVALID_ARGUMENT)
+        await ubusd.invoke(7, "status", {})
+        assert await ubusd.reply() == (7, 0, {"a": 1})
+        # And now it is complete: nothing but what is new is registered.
+        bus.publish("luci.bgpmesh", {})
+        assert await ubusd.add_object(OBJECT + 1) == ("luci.bgpmesh", {})
+
+    before, client._STEP = client._STEP, 1
+    try:
+        play(script, lambda bus: bus.publish("bgpmesh", {"status": ({}, lambda args: {"a": 1})}))
+    finally:
+        client._STEP = before
 
 
 def serving(methods, script):

@@ -195,15 +195,19 @@ class Bus:
             if serial not in waiting:
                 break
         answer = waiting[serial] = _Answer(served)
+        late = False
         try:
             self._send(kind, serial, peer, attributes)
             await asyncio.wait_for(answer.done.wait(), max(0, deadline - compat.monotonic()))
         except asyncio.TimeoutError:
+            # An object that ubusd adds late is on the bus all the same, and it would refuse to add it again.
+            late = served and len([one for one in waiting.values() if one.served is served]) == 1
             raise UbusError(TIMEOUT, text)
         except blob.BlobError as error:
             raise UbusError(INVALID_ARGUMENT, "%s: %s" % (text, error))
         finally:
-            waiting.pop(serial, None)
+            if not late:
+                waiting.pop(serial, None)
         if answer.status == NOT_FOUND and not answer.by_callee:
             raise _Gone(NOT_FOUND, text)
         if answer.status:
@@ -311,6 +315,7 @@ class Bus:
             if not answer:
                 return
             if kind == blob.STATUS:
+                self._waiting.pop(serial)
                 answer.finish(attributes.get(blob.ATTR_STATUS, UNKNOWN_ERROR), identity is not None)
                 return
             answer.data.append(attributes)
