@@ -162,6 +162,25 @@ def test_the_last_of_all_may_be_deleted():
     assert on(store, steps) == {}
 
 
+def test_a_delete_is_found_though_looking_for_it_fails_twice():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        await registry.keep_alive()
+        for _ in range(2):
+            await registry.poll()
+        store.delete("/t/peers/n1")
+        # What tells that a key is gone is answered (the first time after the lease's renewal), what tells which is not.
+        for answered in (2, 1):
+            store.raw = [None] * answered + [[HANG]]
+            assert await failure(registry.poll()) == "timeout"
+        await registry.poll()
+        return agrees(registry, store)
+
+    assert on(store, steps, timeout=0.3)
+
+
 def test_a_delete_and_a_put_between_two_polls():
     store = filled()
 

@@ -288,7 +288,8 @@ class Registry(View):
         finds. Whatever else it says is for a look at the keys to judge.
         """
         self._polls += 1
-        if not self._calm or not self._lease or self._is_audit_due():
+        # What a failed look left undone is at the revision that was seen.
+        if not self._calm or self.failures or not self._lease or self._is_audit_due():
             return False
         header = await self._renew()
         try:
