@@ -893,6 +893,29 @@ def test_what_is_a_members_is_found_when_its_record_counts_again():
     assert on(store, steps)
 
 
+def test_a_store_that_is_exchanged_while_it_is_read_is_read_anew():
+    store = filled(4)
+
+    async def steps(registry):
+        for number in range(100):
+            store.put("/t/alive/!%d" % number)
+        look = store._txn
+
+        def exchange(body):
+            if len(store.paths) == 2:
+                store.cluster = "88"
+                store.delete("/t/peers/n1")
+            return look(body)
+
+        store._txn = exchange
+        await registry.poll()
+        assert registry.generation == 1
+        await registry.poll()
+        return sorted(registry.members), registry.generation
+
+    assert on(store, steps) == (["n0", "n2", "n3"], 1)
+
+
 def test_who_is_admitted_is_no_stranger_any_more():
     store = filled(4)
 

@@ -268,18 +268,26 @@ class Registry(View):
                     await self._follow()
                     return
             except _Diverged:
-                self.generation += 1
-                self._shown = min(self._shown, 1)
+                self._part()
         self._doubt = True
         self._calm = False
         self.overfull = False
         self._cluster = None
         self.revision = (await self._read(self._tables, 0, False))[0]
         self._doubt = self._recount = False
-        if any(self._spare[_ALIVE:]):  # now that it is known who the members are
-            for table in self._tables[_ALIVE:]:
-                await self._read([table], 0, table != TRUST)
+        try:
+            if any(self._spare[_ALIVE:]):  # now that it is known who the members are
+                for table in self._tables[_ALIVE:]:
+                    await self._read([table], 0, table != TRUST)
+        except _Diverged:
+            self._part()
+            self._doubt = True
         self._compared()
+
+    def _part(self):
+        """What was read before is of another store."""
+        self.generation += 1
+        self._shown = min(self._shown, 1)
 
     async def _is_quiet(self):
         """Whether the store is at the revision of the last poll, by what comes with the lease's renewal.
