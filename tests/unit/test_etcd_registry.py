@@ -1,4 +1,6 @@
-from fake_etcd import Etcd
+import asyncio
+
+from fake_etcd import Etcd, b64
 from fake_http import CLOSE, HANG, Server, answer, run
 
 from bgpmesh.etcd import registry
@@ -1102,6 +1104,43 @@ def test_a_key_whose_name_is_longer_than_an_answer_is_stepped_over():
                 assert len(one.members) == 4
 
         on(store, steps, limit=16000)
+
+
+def test_stepping_over_keys_has_an_end_whatever_is_answered():
+    long = "/t/peers/" + "x" * 400
+    names = []
+
+    def poll_of(name, count):
+        """The kind of the error of a poll of a server that answers with too much, and tells of long names only."""
+
+        async def main():
+            def respond(request):
+                if b"count_only" in request:
+                    return answer(b'{"header":{},"responses":[{"response_range":%s}]}' % count)
+                if b"/v3/kv/range" not in request:
+                    return answer(b'{"x":"%s"}' % (b"y" * 2000))
+                names.append(name(len(names)))
+                return answer(b'{"header":{},"kvs":[{"key":"%s"}]}' % b64(names[-1].encode()).encode())
+
+            server = await Server(respond).start()
+            alfa = Registry(Client(["http://127.0.0.1:%d" % server.port], limit=1000), "/t", "alfa", 30)
+            try:
+                return await asyncio.wait_for(failure(alfa.poll()), 60)
+            finally:
+                alfa.close()
+                server.stop()
+
+        names.clear()
+        return run(main())
+
+    before, registry._MOST = registry._MOST, 20
+    try:
+        assert poll_of(lambda at: long, b'{"count":"1"}') == "limit" and len(names) == 2
+        assert poll_of(lambda at: long + "%03d" % at, b'{"count":"1"}') == "limit" and len(names) < 30
+        for count in b"[]", b'{"count":"x"}', b'{"count":1e999}':
+            assert poll_of(lambda at: long, count) == "protocol"
+    finally:
+        registry._MOST = before
 
 
 def test_no_memory_for_any_answer_is_told_as_that():

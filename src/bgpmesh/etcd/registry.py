@@ -397,10 +397,11 @@ class Registry(View):
             try:
                 answer = await self._range(asked, since, limit, names, skip)
             except EtcdError as error:
-                if error.kind != "limit":
+                if error.kind != "limit" or skip and total > _MOST:
                     raise
                 if skip:
                     pending[0] = await self._step_over(*pending[0], since, error)
+                    total += 1
                     skip = False
                     continue
                 skip = limit == 1  # then this one is too long: it is stepped over
@@ -467,12 +468,17 @@ class Registry(View):
             first = decode(found.decode())
         except ValueError:
             first = b""
-        if len(found) < _LONG or not first.startswith(self._prefixes[table].encode()):
+        behind = key.encode() if isinstance(key, str) else key
+        if len(found) < _LONG or not first.startswith(self._prefixes[table].encode()) or first < behind:
             raise error
         last = first.rstrip(b"\xff")
         last = last[:-1] + bytes([last[-1] + 1])  # before this one comes all that begins as the key does
         same = {"key": encode(first), "range_end": encode(last), "count_only": True}
-        self._spare[table] += int((await self._ranges([same]))[0].get("count", 0))
+        counted = (await self._ranges([same]))[0]
+        try:
+            self._spare[table] += int(counted.get("count", 0))
+        except MALFORMED:
+            raise self._odd()
         return table, last
 
     async def _range(self, asked, since, limit, names, skip):
