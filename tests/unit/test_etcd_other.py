@@ -71,6 +71,7 @@ def test_an_api_that_is_not_there_or_says_no_counts_nobody():
         answer(b'{"node":{"nodes":7}}'),
         answer(b'{"node":{"nodes":[7]}}'),
         answer(b"[" * 20000),
+        answer(b'{"header":{},"count":1e999}'),
         b"SSH-2.0\r\n",
         [CLOSE],
     ):

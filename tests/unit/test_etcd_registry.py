@@ -661,12 +661,14 @@ def test_an_endpoint_that_is_left_has_everything_compared():
 def test_answers_that_are_not_a_registry():
     store = filled()
     header = b'{"header":{"cluster_id":"77","revision":"900","raft_term":"2"},"responses":'
+    empty = b'[{"response_range":{}},{"response_range":{}},{"response_range":{}}]}'
 
     async def steps(registry):
         for body in (
             b'{"header":{}}',
             b'{"header":null,"responses":[]}',
             b'{"header":{"cluster_id":"1","revision":"x","raft_term":"1"},"responses":[]}',
+            header.replace(b"900", b"9223372036854775808") + empty,
             header + b"null}",
             header + b"[]}",
             header + b"[{},{},{}]}",
@@ -686,7 +688,8 @@ def test_answers_that_are_not_a_lease_or_a_claim():
     store = Etcd()
 
     async def steps(registry):
-        for body in (b'{"header":{}}', b'{"result":[]}', b'{"result":{"TTL":"x"},"header":[]}'):
+        nested = b'{"header":{},"ID":' + b"[" * 5000 + b"]" * 5000 + b"}"
+        for body in (nested, b'{"header":{}}', b'{"result":[]}', b'{"result":{"TTL":"x"},"header":[]}'):
             for _ in range(2):
                 store.raw = [answer(body)]
                 assert await failure(registry.keep_alive()) == "protocol", body

@@ -127,6 +127,10 @@ def test_what_is_not_etcd():
         "etcd at URL is not etcd 3.4 or later: /v3/kv/txn has status 404, <html>nginx</html>",
     )
     assert fault(answer(b'{"code":5, "message":"Not Found"}', "404 Not Found"))[0] == "protocol"
+    nested = b"[" * 5000 + b"]" * 5000
+    assert fault(answer(b'{"message":' + nested + b"}"))[0] == "protocol"
+    assert fault(answer(b'{"message":7}', "502 Bad Gateway"))[0] == "server"
+    assert fault(answer(b'{"error":{"message":' + nested + b',"http_code":404}}'))[0] == "protocol"
     for body in (b"", b"{}", b"[]", b"null", b'"x"', b"{", b"\xff", b"[" * 3000, b'{"error":null}'):
         assert fault(answer(body))[0] == "protocol", body
     assert fault(answer(b"Bad Gateway", "502 Bad Gateway")) == (

@@ -9,6 +9,7 @@ import json
 
 from . import open_client
 from .http import HttpError
+from .registry import MALFORMED
 from .v3 import Client, Cluster, EtcdError, encode
 
 MANY = 1 << 30  # more than fit in an answer
@@ -35,7 +36,7 @@ async def _count_v3(client, prefix):
     answer = await client.call("/v3/kv/range", request)
     try:
         return int(answer.get("count", 0))
-    except (TypeError, ValueError):
+    except MALFORMED:
         return 0
 
 

@@ -497,6 +497,8 @@ class Registry(View):
         cluster = header["cluster_id"]
         revision = int(header["revision"])
         term = int(header["raft_term"])
+        if not 0 < revision < 1 << 63:  # ubus, by which it is told on, takes no other
+            raise ValueError
         if self._cluster and (cluster != self._cluster or revision < self.revision or term < self._term):
             raise _Diverged
         self._cluster = cluster
@@ -534,7 +536,8 @@ class Registry(View):
         if self._lease:
             return False
         now = compat.monotonic()
-        self._lease = await self._ask("/v3/lease/grant", {"TTL": self._ttl}, "a lease", lambda answer: answer["ID"])
+        request = {"TTL": self._ttl}
+        self._lease = await self._ask("/v3/lease/grant", request, "a lease", lambda answer: str(int(answer["ID"])))
         self._renewed = now
         await self._show()
         return True

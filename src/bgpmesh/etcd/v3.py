@@ -231,10 +231,10 @@ class Client(Cluster):
                 status = error.get("http_code")
                 status = status if isinstance(status, int) else 500
                 answer = error
-            text = str(answer.get("message") or answer.get("error") or "")
+            text = answer.get("message") or answer.get("error")
         else:
             text = ""
-        raise self._error(status, text, body, path, subject)
+        raise self._error(status, text if isinstance(text, str) else "", body, path, subject)
 
     def _error(self, status, text, body, path, subject):
         """The EtcdError for an answer with this status and message."""
