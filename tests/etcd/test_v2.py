@@ -492,3 +492,49 @@ def test_nobody_at_the_address_and_no_such_name():
 def test_a_user_of_any_letters_is_sent_as_utf_8(api, server):
     endpoint = python_etcd.Endpoint(server.url, "ä", "ö:€", None, 1000)
     assert endpoint._headers == {"Authorization": "Basic w6Q6w7Y64oKs"}
+
+
+class Tables:
+    """A client of a store that is no more than its tables: keys by name, as (value, createdIndex, modifiedIndex)."""
+
+    def __init__(self):
+        self.tables = [{}, {}, {}]
+        self.index = 10
+
+    def put(self, table, name, value):
+        self.index += 1
+        self.tables[table][name] = value, self.index, self.index
+
+    async def call(self, *_):
+        return [("1", self.index, 2, [(name, *keys[name]) for name in sorted(keys)]) for keys in self.tables]
+
+
+def test_strangers_that_went_are_counted_no_more():
+    store = Tables()
+    view = v2.Registry(store, "/mesh", "alfa", 30)
+    view.judge = lambda name, entry: entry.text == "record"
+
+    async def steps():
+        store.put(0, "n1", b"record")
+        await view.poll()
+        for number in range(70):
+            store.put(0, "x%d" % number, b"junk")
+            store.put(2, "10.0.1.%d" % number, b"x%d" % number)
+        assert await view.poll() is True
+        assert await view.poll() is False
+        assert view.passed_over == 6 and view.crowded
+        store.tables = [{"n1": store.tables[0]["n1"]}, {}, {}]
+        assert await view.poll() is True
+        assert await view.poll() is False
+        assert view.passed_over == 0 and not view.crowded
+        # Who claims an address before it is a member, one after the other.
+        for number in range(70):
+            store.put(2, "10.0.2.1", b"new%d" % number)
+            await view.poll()
+            store.tables[2].clear()
+            await view.poll()
+        store.put(2, "10.0.2.1", b"last")
+        await view.poll()
+        assert view.claims == {"10.0.2.1": "last"}
+
+    asyncio.run(steps())

@@ -878,6 +878,25 @@ def test_any_number_of_strangers_keeps_nobody_out_and_takes_little_memory():
         assert on(store, steps)
 
 
+def test_how_many_were_passed_over_is_news():
+    store = filled(4)
+
+    async def steps(registry):
+        registry.judge = lambda name, entry: entry.text.startswith("record")
+        await registry.poll()
+        told = []
+        for numbers in range(64), (64,), (65,), ():
+            for number in numbers:
+                store.put("/t/peers/x%02d" % number, "junk")
+            if not numbers:
+                store.delete("/t/peers/x64")
+                store.delete("/t/peers/x65")
+            told.append((await registry.poll(), registry.passed_over, await registry.poll()))
+        return told
+
+    assert on(store, steps) == [(True, 0, False), (True, 1, False), (True, 2, False), (True, 0, False)]
+
+
 def test_what_is_a_members_is_found_when_its_record_counts_again():
     store = filled(4)
 

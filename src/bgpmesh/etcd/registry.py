@@ -84,6 +84,7 @@ class View:
         self._doubt = False  # whether the next poll is to read everything
         self._recount = False  # whether what was passed over may be a new member's
         self._changed = False
+        self._told = 0  # records that were passed over at the last good poll
         self._renewed = 0.0  # when the lease was, by compat.monotonic()
         self._shown = 0  # the revision from which on polls must find alive/<node>, 0 before it was put
 
@@ -108,8 +109,9 @@ class View:
         self.failures = 0
         self.error = None
         self.last_success = compat.monotonic()
-        changed = self._changed  # collected over failed polls, too
+        changed = self._changed or self.passed_over != self._told  # collected over failed polls, too
         self._changed = False
+        self._told = self.passed_over
         return changed
 
     @property
@@ -188,7 +190,7 @@ class View:
         if self.judge and not self.judge(name, entry):
             if old is None and len(self._bad) >= _STRANGERS:
                 self._spare[_PEERS] += 1
-                return self._spare[_PEERS] == 1
+                return False
             self._bad.add(name)
         else:
             fresh = old is None or name in self._bad

@@ -42,6 +42,7 @@ class Registry(registry.View):
         self._cluster = cluster
         self._term = max(self._term, term)
         self._indexes = {}
+        self._begin(self._tables)
         anew, self._doubt = another or self._doubt, False
         for table in self._tables:
             for name, value, created, modified in tables[table]:
