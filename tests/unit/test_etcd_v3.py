@@ -146,6 +146,14 @@ def test_a_password_is_in_no_error():
     options = {"user": "router", "password": "sesame"}
     for status in (400, 401, 403, 404, 500):
         assert "sesame" not in refused(status, "etcdserver: anything", **options)[1]
+    for status in ("200 OK", "400 Bad Request", "502 Bad Gateway"):
+
+        async def steps(client, servers):
+            return str(await failure(client))
+
+        said = on([lambda request, status=status: answer(request.partition(b"\r\n\r\n")[2], status)], steps, **options)
+        assert "authenticate has status" in said or "answered with status" in said
+        assert "sesame" not in said, said
 
 
 def test_every_endpoint_is_tried_and_the_one_that_works_is_kept():

@@ -12,6 +12,7 @@ from .. import compat
 from .http import Connection, HttpError
 
 _MESSAGE = 200  # characters of what a server says is wrong
+_AUTHENTICATE = "/v3/auth/authenticate"
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 GRANT = "`bgpmesh etcd-role` prints the commands that grant it"
 # What another member of the cluster may do better.
@@ -144,9 +145,8 @@ class Client(Cluster):
     async def _authenticate(self, deadline):
         self._token = ""
         try:
-            answer = await self._post(
-                "/v3/auth/authenticate", {"name": self._user, "password": self._password}, "", deadline
-            )
+            credentials = {"name": self._user, "password": self._password}
+            answer = await self._post(_AUTHENTICATE, credentials, "", deadline)
             self._token = answer.get("token", "")
         except EtcdError as error:
             if "not enabled" not in str(error):
@@ -267,6 +267,8 @@ class Client(Cluster):
                 "as /O=bgpmesh; users are told apart by 'etcd_user'" % where,
             )
         if not text or text == "Not Found":
+            if path == _AUTHENTICATE:  # who echoes what it is asked would have the password told
+                body = b""
             shown = _line(body[:60].decode()) if _is_text(body[:60]) else repr(body[:60])
             what = "status %d, %s" % (status, shown or "and nothing more")
             if status >= 500:
