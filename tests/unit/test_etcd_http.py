@@ -224,6 +224,13 @@ def test_a_larger_body_is_refused():
     assert fault([[b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001, HANG]]) == ("limit", text)
 
 
+def test_an_error_that_is_larger_is_no_answer_of_which_a_part_could_be_asked_for():
+    text = "answered with more than 1000 bytes (status 404)"
+    assert fault([answer(b"x" * 1001, "404 Not Found")]) == ("protocol", text)
+    head = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert fault([head + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"]) == ("protocol", text)
+
+
 def test_headers_and_trailers_without_end_are_refused():
     many = b"A: b\r\n" * 3000
     assert fault([[b"HTTP/1.1 200 OK\r\n" + many, HANG]]) == (

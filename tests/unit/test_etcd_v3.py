@@ -171,6 +171,17 @@ def test_every_endpoint_is_tried_and_the_one_that_works_is_kept():
     assert on([None, lambda request: broken, store.respond], steps) == [0, 1, 3]
 
 
+def test_an_endpoint_with_a_large_page_of_an_error_is_left():
+    store = Etcd()
+    page = answer(b"<p>" * 1000, "404 Not Found")
+
+    async def steps(client, servers):
+        await read(client)
+        return client.endpoint.endswith(":%d" % servers[1].port)
+
+    assert on([lambda request: page, store.respond], steps, limit=2000)
+
+
 def test_an_endpoint_that_stops_working_is_left():
     stores = [Etcd(), Etcd()]
 

@@ -148,7 +148,12 @@ class Connection:
 
     async def _send_and_read(self, request):
         version, status, fields = await self._begin(request)
-        body = await self._read_body(status, fields)
+        try:
+            body = await self._read_body(status, fields)
+        except HttpError as error:
+            if error.kind != "limit" or status == 200:
+                raise
+            raise HttpError("protocol", "%s (status %d)" % (error, status))  # to ask for less would not help
         framed = status in (204, 304) or b"content-length" in fields or _is_chunked(fields)
         if version == b"HTTP/1.0" or fields.get(b"connection", b"").lower() == b"close" or not framed:
             self.close()
