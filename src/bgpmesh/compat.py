@@ -302,7 +302,8 @@ if ffi:
         status, output = await run(["/proc/self/exe", "-c", script], 10)
         if status:
             raise OSError(errno.ENOENT, "cannot resolve %s" % host)
-        return [bytes.fromhex(line) for line in output.decode().split()]
+        # Behind the last end of a line there is nothing, or what there was room for of one more.
+        return [bytes.fromhex(line) for line in output.decode().split("\n")[:-1]]
 
     def address_family(address):
         """The address family of a socket address."""

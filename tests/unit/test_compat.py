@@ -240,3 +240,20 @@ def test_the_code_that_is_given_back_comes_back_when_it_is_needed():
         assert compat.sha256(b"abc")[:8] == "ba7816bf"
         assert compat.exists("/etc/passwd") and not compat.exists("/no/such/file")
         assert "%.2f" % compat.monotonic()
+
+
+def test_of_more_addresses_than_there_is_room_for_none_is_a_part_of_one():
+    line = b"02000000c0000201" + b"0" * 16 + b"\n"  # as MicroPython's child process prints 192.0.2.1
+
+    async def many(argv, timeout, most=4096):
+        return 0, (line * 200)[:most]
+
+    async def main():
+        before, compat.run = compat.run, many
+        try:
+            return set([compat.address_text(one) for one in await compat.resolve("192.0.2.1.example", 0)])
+        finally:
+            compat.run = before
+
+    if compat.RUNTIME == "micropython":
+        assert run(main()) == set(["192.0.2.1"])
