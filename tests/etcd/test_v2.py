@@ -402,6 +402,25 @@ def test_an_answer_without_the_headers_of_etcd():
     body = b'{"action":"get","node":{"key":"/mesh/peers","dir":true}}'
     error = poll_of(says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)))
     assert error.kind == "protocol"
+    large = GOOD.replace(b"Index: 5", b"Index: 9223372036854775808") % (len(body), body)
+    assert poll_of(says(large)).kind == "protocol"
+
+
+@pytest.mark.parametrize("index", [b"null", b'"x"', b"[]", b"1e999"])
+def test_a_sign_of_life_of_which_it_is_not_said_when_it_was_put(index):
+    body = b'{"action":"set","node":{"key":"/mesh/alive/alfa","value":"","modifiedIndex":%s,"createdIndex":1}}' % index
+    server = Impostor(says(GOOD % (len(body), body)))
+
+    async def main():
+        view = v2.Registry(python_etcd.Client([server.url]), "/mesh", "alfa", 30)
+        try:
+            assert (await failure(view.keep_alive())).kind == "protocol"
+            return (await failure(view.keep_alive())).kind
+        finally:
+            view.close()
+            server.listener.close()
+
+    assert asyncio.run(main()) == "protocol"
 
 
 @pytest.mark.parametrize("kind, data, words", [

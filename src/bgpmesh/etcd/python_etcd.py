@@ -165,7 +165,10 @@ class Endpoint(PythonEtcd):
                     keys.append((name, _bytes(leaf.value), int(leaf.createdIndex), int(leaf.modifiedIndex)))
             fields = self._answer.fields
             term = fields.get("x-raft-term")
-            return fields["x-etcd-cluster-id"], int(fields["x-etcd-index"]), term and int(term), keys
+            index = int(fields["x-etcd-index"])
+            if not 0 <= index < 1 << 63:  # ubus, by which it is told on, takes no other
+                raise ValueError
+            return fields["x-etcd-cluster-id"], index, term and int(term), keys
         except registry.MALFORMED:
             raise self._odd()
 

@@ -81,8 +81,11 @@ class Registry(registry.View):
             return False
         now = compat.monotonic()
         put = await self._client.call(lambda endpoint: endpoint.write(key, "", ttl=self._ttl), key)
+        try:
+            self._shown = int(put.modifiedIndex)
+        except registry.MALFORMED:
+            raise self._odd()
         self._renewed = now
-        self._shown = put.modifiedIndex
         return True
 
     def _lose(self):
