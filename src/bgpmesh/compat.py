@@ -84,7 +84,8 @@ def reason(error):
     """What an OSError says, in words: MicroPython knows many of them by number only."""
     if len(error.args) > 1:
         return str(error.args[1])
-    return _libc.func("s", "strerror", "i")(error.errno) if ffi else os.strerror(error.errno)
+    number = error.args[0]  # what CPython has as errno only beside a text
+    return _libc.func("s", "strerror", "i")(number) if ffi else os.strerror(number)
 
 
 def try_recv(sock, size):

@@ -2,7 +2,7 @@ import asyncio
 
 from fake_http import CLOSE, HANG, Server, answer, descriptors, run, slowly
 
-from bgpmesh import compat
+from bgpmesh import compat, stream
 from bgpmesh.etcd.http import Connection, HttpError
 
 GOOD = answer(b"{}")
@@ -282,6 +282,23 @@ def test_nobody_listens():
         assert descriptors() == before
 
     run(main())
+
+
+def test_why_a_server_cannot_be_reached_is_said_in_words():
+    async def cut_off(*_):
+        raise OSError(101)
+
+    async def main():
+        before, stream.open_tcp = stream.open_tcp, cut_off
+        try:
+            await Connection("192.0.2.1", 2379).get("/")
+        except HttpError as error:
+            return error.kind, str(error)
+        finally:
+            stream.open_tcp = before
+
+    kind, text = run(main())
+    assert kind == "unreachable" and text.startswith("192.0.2.1:2379 cannot be reached: Network "), text
 
 
 def test_a_host_that_does_not_exist():

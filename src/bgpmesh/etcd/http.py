@@ -286,4 +286,7 @@ def _is_chunked(fields):
 
 def reason(error):
     """What an error says, in one line."""
-    return " ".join(str(error.args[-1] if error.args else error).split())
+    said = error.args[-1] if error.args else error
+    if isinstance(error, OSError) and isinstance(said, int):
+        said = compat.reason(error)
+    return " ".join(str(said).split())
