@@ -41,6 +41,15 @@ class Stream:
             self._reads = 0
             await compat.readable(self._raw)
 
+    def is_idle(self):
+        """Whether nothing has come that was not read, nor the end. Where something has, what follows is out of step."""
+        if self._at < len(self._buffer):
+            return False
+        try:
+            return compat.try_recv(self._sock, 1) is None
+        except OSError:
+            return False
+
     def unread(self, data):
         """Puts bytes back, to be read again first."""
         self._buffer = data + self._rest()

@@ -136,6 +136,25 @@ def test_a_kept_connection_that_is_closed_at_a_request_is_opened_again_once():
     assert len(server.requests) == 4
 
 
+def test_what_nobody_asked_for_answers_no_request():
+    stray = answer(b"stray")
+    assert ask([GOOD + stray, answer(b"second")], 2)[0] == [(200, b"{}"), (200, b"second")]
+
+    async def main():
+        replies = [[GOOD, 0.05, stray], answer(b"second")]
+        server = await Server(lambda _: replies.pop(0)).start()
+        connection = Connection("127.0.0.1", server.port)
+        try:
+            await connection.post("/", b"")
+            await asyncio.sleep(0.5)
+            return await connection.post("/", b"")
+        finally:
+            connection.close()
+            server.stop()
+
+    assert run(main()) == (200, b"second")
+
+
 def test_a_first_request_is_not_sent_twice():
     kind, text = fault([[CLOSE], GOOD])
     assert (kind, text) == ("closed", "closed the connection without an answer")

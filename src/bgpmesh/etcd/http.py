@@ -85,6 +85,8 @@ class Connection:
     async def _ask(self, method, path, body, headers, timeout):
         deadline = compat.monotonic() + timeout
         request = self._request(method, path, body, headers)
+        if self._stream and not self._stream.is_idle():
+            self.close()  # the server has, or sent what would be taken for the answer to this request
         if self._stream:
             answer = await self._exchange(self._send_and_read(request), deadline, timeout, True)
             if answer:
