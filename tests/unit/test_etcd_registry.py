@@ -658,6 +658,20 @@ def test_an_endpoint_that_is_left_has_everything_compared():
     assert on(store, steps, endpoints=2)
 
 
+def test_an_endpoint_that_is_no_etcd_is_left_for_the_next_one():
+    store = filled()
+
+    async def steps(registry):
+        await registry.poll()
+        first = registry.endpoint
+        store.raw = [answer(b'{"header":{}}')]
+        assert await failure(registry.poll()) == "protocol"
+        await registry.poll()
+        return registry.endpoint != first and agrees(registry, store)
+
+    assert on(store, steps, endpoints=2)
+
+
 def test_answers_that_are_not_a_registry():
     store = filled()
     header = b'{"header":{"cluster_id":"77","revision":"900","raft_term":"2"},"responses":'

@@ -231,7 +231,9 @@ class View:
                 self._bad.discard(name)
 
     def _odd(self):
-        return EtcdError("protocol", "%s answers, but not like etcd" % self.endpoint)
+        error = EtcdError("protocol", "%s answers, but not like etcd" % self.endpoint)
+        self._client.turn()
+        return error
 
 
 class Registry(View):

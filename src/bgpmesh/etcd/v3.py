@@ -90,11 +90,12 @@ class Cluster:
                     if error.kind not in _ELSEWHERE:
                         raise
                     failures.append(error)
-                self._turn()
+                self.turn()
                 if len(failures) == len(self._endpoints) or compat.monotonic() > deadline - 0.1:
                     raise EtcdError(failures[0].kind, "; ".join([str(error) for error in failures]))
 
-    def _turn(self):
+    def turn(self):
+        """The next endpoint is asked from now on."""
         self.close()
         following = self._endpoints.index(self.endpoint) + 1
         self.endpoint = self._endpoints[following % len(self._endpoints)]
