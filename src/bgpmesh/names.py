@@ -20,7 +20,8 @@ class Names:
     def __init__(self):
         self.known = {}
         self._asked = {}  # name -> (when, by compat.monotonic(), and whether it was found)
-        self._busy = False
+        self._due = []
+        self._busy = None  # the name that is looked up now
         self._fresh = False
 
     def look(self, wanted, missing):
@@ -31,10 +32,12 @@ class Names:
         for known in (self.known, self._asked):
             for host in [host for host in known if host not in wanted]:
                 del known[host]
-        due = [host for host in sorted(wanted) if self._is_due(host, host in missing)]
-        if due and not self._busy:
-            self._busy = True
-            asyncio.create_task(self._ask(due))
+        due = [host for host in wanted if host != self._busy and self._is_due(host, host in missing)]
+        # What was not found takes longest, and may not be found again.
+        self._due = sorted(due, key=lambda host: (not self._asked.get(host, (0, True))[1], host))
+        if self._due and not self._busy:
+            self._busy = self._due.pop(0)
+            asyncio.create_task(self._ask())
         fresh, self._fresh = self._fresh, False
         return fresh
 
@@ -42,17 +45,19 @@ class Names:
         at, found = self._asked.get(host, (None, False))
         return at is None or compat.monotonic() - at >= (_KEPT if found and not missing else _SOON)
 
-    async def _ask(self, hosts):
+    async def _ask(self):
         try:
-            for host in hosts:
+            while self._busy:
+                host = self._busy
                 found = await _addresses(host)
                 self._asked[host] = compat.monotonic(), bool(found)
                 # Of one that is not found now the earlier ones are the best guess.
                 if found and self.known.get(host) != found:
                     self.known[host] = found
                     self._fresh = True
+                self._busy = self._due.pop(0) if self._due else None
         finally:
-            self._busy = False
+            self._busy = None
 
 
 async def _addresses(host):

@@ -219,7 +219,7 @@ def directory(data):
     endpoint = python_etcd.Endpoint("http://192.0.2.1:2379", "", "", None, _LIMIT)
     endpoint.http = Thing(urlopen=urlopen, clear=int)
     endpoint.deadline = float("inf")
-    view = v2.Registry(Thing(call=call), "", "alfa", 30, True)
+    view = v2.Registry(Thing(call=call, endpoint="http://192.0.2.1:2379", turn=int), "", "alfa", 30, True)
     asked = (
         view.poll,
         view.keep_alive,

@@ -84,6 +84,22 @@ def test_a_name_server_that_does_not_answer_keeps_nothing_else_waiting():
     assert with_resolver(resolver, steps)
 
 
+def test_a_name_that_is_new_waits_for_none_that_was_not_found_before():
+    resolver = Resolver(alfa=None, bravo=None, north=["192.0.2.1"])
+
+    async def steps(found, wait):
+        found.look(["alfa", "bravo"], ["alfa", "bravo"])
+        await wait()
+        with Clock(40):
+            found.look(["alfa", "bravo"], ["alfa", "bravo"])
+            await asyncio.sleep(0.03)
+            found.look(["alfa", "bravo", "north"], ["alfa", "bravo", "north"])
+            await wait()
+        return resolver.asked
+
+    assert with_resolver(resolver, steps) == ["alfa", "bravo", "alfa", "north", "bravo"]
+
+
 def test_a_server_that_tells_many_addresses_or_them_in_turns_tells_little():
     resolver = Resolver(north=["192.0.2.%d" % number for number in range(1, 9)])
 
