@@ -334,18 +334,21 @@ def test_in_a_large_mesh_who_is_alive_is_left_to_the_polls():
         assert on(store, steps), count
 
 
-def began_again(count, meanwhile, cluster=None):
+def began_again(count, meanwhile, cluster=None, signed=False):
     """A registry that begins with what another one had of `count` members, before meanwhile(store)."""
     store = filled(count)
+    for number in range(count if signed else 0):
+        store.put("/t/trust/n%d" % number, "statement %d" % number)
+        store.put("/t/peers/n%d" % number, "approved %d" % number)
 
     async def steps(registry):
         await registry.poll()
         known = dict(registry.members)
-        again = Registry(registry._client, "/t", "alfa", 30)
+        again = Registry(registry._client, "/t", "alfa", 30, signed)
         again.recall(known, cluster or registry.cluster)
         meanwhile(store)
         await again.poll()
-        assert agrees(again, store)
+        assert agrees(again, store) and len(again.statements) == (count if signed else 0)
         assert await again.poll() is False
         return len([node for node in known if again.members.get(node) is known[node]])
 
@@ -361,7 +364,7 @@ def test_who_begins_again_fetches_what_has_changed():
         store.put("/t/alive/new")
         store.put("/t/claims/10.0.0.11", "new")
 
-    assert began_again(100, meanwhile) == 98
+    assert began_again(100, meanwhile) == began_again(100, meanwhile, signed=True) == 98
     # A few are fetched.
     assert began_again(20, meanwhile) == 0
 

@@ -320,7 +320,10 @@ class Registry(View):
         self._calm = self.revision == before
         if self._is_audit_due():
             self._recount = self.overfull = False
-            await self._read(self._tables, 0, True)
+            unknown = self._tables[TRUST:] if not self._endpoint else ()  # statements are not recalled
+            await self._read([table for table in self._tables if table not in unknown], 0, True)
+            if unknown:
+                await self._read(unknown, 0, False)
             self._compared()
             return
         for table in self._asked():
