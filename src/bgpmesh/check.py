@@ -271,12 +271,28 @@ async def firewall(options):
     except OSError:
         return "not looked at: there is no nft"
     if status:
-        return "not looked at: firewall4 is not running"
-    if not any([_is_for(options.port, rule) for rule in output.split(b"\n")]):
+        return "not looked at: firewall4 does not run, or has no zone wan"
+    let_in = _let_in(options.port, output.split(b"\n"))
+    closed = [protocol.upper() for protocol in ("tcp", "udp") if not let_in.get(protocol)]
+    if closed:
         raise Bad(
-            "port %d is not open from wan" % options.port, "add a rule for it, TCP and UDP, in /etc/config/firewall"
+            "port %d is not open from wan for %s" % (options.port, " and ".join(closed)),
+            "add a rule for it, TCP and UDP, in /etc/config/firewall",
         )
     return "port %d is open from wan" % options.port
+
+
+def _let_in(port, rules):
+    """Protocol -> whether the first of the rules that is about it lets a packet for this port in."""
+    found = {}
+    for rule in rules:
+        if rule.strip() == b"jump accept_from_wan":  # all of the zone is let in
+            return dict({"tcp": True, "udp": True}, **found)
+        if _is_for(port, rule):
+            for protocol in ("tcp", "udp"):
+                if b" th dport " in rule or protocol.encode() + b" dport " in rule:
+                    found.setdefault(protocol, b" accept" in rule.partition(b" comment ")[0])
+    return found
 
 
 def _is_for(port, rule):

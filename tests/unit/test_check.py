@@ -159,12 +159,28 @@ def test_a_port_is_open_where_a_rule_is_for_it():
 def test_a_port_that_only_begins_with_its_digits_is_not_taken_for_it():
     for ports in ("6553", "{ 80, 6553 }", "65-654", "1655"):
         rule = 'tcp dport %s counter accept comment "!fw4: not for 655"' % ports
-        assert opened(655, rule) == "port 655 is not open from wan", ports
+        assert opened(655, rule) == "port 655 is not open from wan for TCP and UDP", ports
 
 
 def test_the_rule_for_a_port_is_found_behind_many_others():
     many = ['tcp dport %d counter accept comment "!fw4: Allow-service"' % port for port in range(8000, 8300)]
-    assert opened(655, *(many + ["tcp dport 655 counter accept"])) == "port 655 is open from wan"
+    rules = many + ["udp dport 655 counter accept", "tcp dport 655 counter accept"]
+    assert opened(655, *rules) == "port 655 is open from wan"
+
+
+def test_a_port_is_open_for_what_the_first_rule_that_is_about_it_accepts():
+    both, tcp = "meta l4proto { tcp, udp } th dport 655 counter ", "meta nfproto ipv4 tcp dport 655 counter "
+    for rules, closed in (
+        ([tcp + "accept"], "UDP"),
+        ([both + 'drop comment "!fw4: accept none"', tcp + "accept"], "TCP and UDP"),
+        ([tcp + "accept", both + "jump reject_from_wan"], "UDP"),
+        ([both + "accept", both + "drop", "jump reject_from_wan"], None),
+        (["jump accept_from_wan"], None),
+        ([tcp + "drop", "jump accept_from_wan"], "TCP"),
+        (["jump reject_from_wan"], "TCP and UDP"),
+    ):
+        found = opened(655, *rules)
+        assert found == "port 655 is %s" % ("not open from wan for " + closed if closed else "open from wan"), rules
 
 
 class Network:
