@@ -188,7 +188,7 @@ class Run:
         if lost:
             raise invariants.Violation(f"no answer to pings: {lost}")
         # What was announced for a while is so no longer: from now on nobody may have it but from flash.
-        field.withdrawn.update(field.announced)
+        field.withdrawn.update(prefix for prefix, _ in field.announced)
         field.announced.clear()
         field.refuse()
         sent, gone = self.pings.end()

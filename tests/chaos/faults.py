@@ -124,7 +124,7 @@ def reloaded(field, router):
 @fault(3, router("options", number=lambda dice: dice.randrange(250)), (4, 20))
 def another_prefix(field, router, number):
     prefix = f"172.21.{number}.0/24"
-    field.announced[prefix] = router
+    field.announced.add((prefix, router))
     field.router(router).set("prefix", prefix)
     yield
     field.router(router).set("prefix", None)
@@ -535,7 +535,7 @@ def record_replayed(field, router):
     text = field.get(f"/peers/{router}")
     machine = field.router(router)
     prefix = f"172.22.{machine.number}.0/24"
-    field.announced[prefix] = router
+    field.announced.add((prefix, router))
     machine.set("prefix", prefix)
     yield
     if text:

@@ -36,7 +36,7 @@ ETCD_ARGS = ("--heartbeat-interval=250", "--election-timeout=2500", "--unsafe-no
 
 class Field:
     """`lab`: the running Lab. `off`: names of routers that are switched off by a fault. `litter`: key → all texts that
-    faults put into etcd. `announced`: prefix → router, what faults have routers announce besides; `withdrawn`: what
+    faults put into etcd. `announced`: (prefix, router), what faults have routers announce besides; `withdrawn`: what
     they had, which is on flash for longer. `spoilt`: routers whose cache a fault has written junk into. `crammed`:
     router → when its memory had room again, None before. `drained`: routers that are to be told that they are so no
     longer. `joined`: how many of CROWD had a session when the fault was over, each time. `dismissed`: of them, who is
@@ -55,7 +55,7 @@ class Field:
         self.say = say
         self.off = {*NODES, *CROWD}
         self.litter = {}
-        self.announced = {}
+        self.announced = set()
         self.withdrawn = set()
         self.spoilt = set()
         self.crammed = {}

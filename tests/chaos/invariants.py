@@ -169,7 +169,7 @@ class Watch(threading.Thread):
         others = [self.field.router(node) for node in filter(self.member, ALL) if node != router.name]
         if family == 6:
             return {f"fd00:{other.number:x}::/64" for other in others}
-        besides = {prefix for prefix, node in list(self.field.announced.items()) if node != router.name}
+        besides = {prefix for prefix, node in list(self.field.announced) if node != router.name}
         return {f"192.168.{other.number}.0/24" for other in others} | besides
 
     def files(self, router):
