@@ -14,7 +14,7 @@ BOTH = (
 )
 GRAPHS = (("each pair once", PAIRS), ("three each", THREE), ("both ways", BOTH))
 SIZES = {"each pair once": (10, 16, 25), "three each": (10, 16, 25, 50), "both ways": (10, 16, 25)}
-DEADLINE = 120
+DEADLINE = 300
 SPAN = 20  # seconds over which processor time is counted
 KEPT = ("rsa_key.priv", "rsa_key.pub", "ed25519_key.priv", "ed25519_key.pub")
 
