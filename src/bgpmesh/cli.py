@@ -151,7 +151,7 @@ async def _ask(command, as_json):
         _show_peers(answer["peers"])
         more = answer.get("total", 0) - len(answer["peers"])
         if more > 0:
-            print("and %d more: ubus carries no longer answer" % more)
+            print("and %d more, for which an answer over ubus has no room" % more)
     elif command == "drain":
         return _show_drain(answer)
     elif command == "undrain":

@@ -18,7 +18,7 @@ from lab import netns
 from lab.mesh import answer, rss_kb, sessions
 from lab.netns import CommandError
 
-from bgpmesh.tinc import graph, render
+from bgpmesh.tinc import daemon, graph, render
 from bgpmesh.tinc.control import Socket, TincError
 from bgpmesh.ubus import UbusError
 
@@ -31,7 +31,7 @@ ALL = (*NODES, *CROWD, REFUSED)
 ALWAYS, MEMBER, STRANGER = ("log", "memory"), ("routes", "files", "tunnels"), ("refusal",)
 # kB that a process may have for itself, ever, and more than in its first calm. BIRD keeps up to 512 free pages. tincd
 # keeps what it has heard for as long as there is ever more of it: its agent starts it again then, a look later.
-MEMORY = {"agent": 3072, "tincd": 8192 + 16 * len(NODES + CROWD) + 512, "bird": 8192}
+MEMORY = {"agent": 3072, "tincd": daemon._ROOM + daemon._PER_NODE * len(ALL) + 512, "bird": 8192}
 GROWTH = {"agent": 768, "bird": 3072}
 AGAIN = 10  # seconds that an agent has to write again what there was no room for
 

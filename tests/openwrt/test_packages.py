@@ -80,8 +80,7 @@ def test_the_agent_fits_a_small_flash(folder, packages, roots):
     installed = {name: sum(item.size for item in packages[name].files.values()) for name in AGENT}
     packed = {name: next(folder.glob(name + "_*.ipk")).stat().st_size for name in AGENT}
     assert installed["bgpmesh"] < 250_000 and packed["bgpmesh"] < 150_000
-    # The sources as they are, beside an interpreter of many megabytes.
-    assert installed["bgpmesh-python3"] < 650_000 and packed["bgpmesh-python3"] < 200_000
+    assert installed["bgpmesh-python3"] < 615_000 and packed["bgpmesh-python3"] < 182_000
     micropython = (roots["base"] / "usr/bin/micropython").stat().st_size
     assert installed["bgpmesh"] + micropython < 1_000_000
 

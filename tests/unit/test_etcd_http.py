@@ -146,7 +146,8 @@ def test_what_nobody_asked_for_answers_no_request():
         connection = Connection("127.0.0.1", server.port)
         try:
             await connection.post("/", b"")
-            await asyncio.sleep(0.5)
+            while connection._stream.is_idle():
+                await asyncio.sleep(0.01)
             return await connection.post("/", b"")
         finally:
             connection.close()
