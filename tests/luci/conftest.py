@@ -1,4 +1,4 @@
-"""A browser, a server, and one lab that all tests share."""
+"""A browser, a server, and one lab that a module's tests share."""
 
 import sys
 from pathlib import Path
@@ -23,10 +23,11 @@ def browser():
         found.close()
 
 
-@pytest.fixture(scope="package")
-def lab():
+@pytest.fixture(scope="module")
+def lab(request):
     """Three routers, a mesh. They look often, and have their registry as a form would write it."""
-    with Lab("luci", 3, options={"poll_interval": "1", "etcd": [ETCD_URL]}) as running:
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
+    with Lab("luci-" + name, 3, options={"poll_interval": "1", "etcd": [ETCD_URL]}) as running:
         running.wait(running.converged, 60, "the mesh")
         yield running
 
