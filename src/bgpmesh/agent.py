@@ -24,7 +24,7 @@ _METRICS = "/var/prometheus/bgpmesh.prom"  # what it reads
 _WATCH = 120  # seconds after which a watch is opened anew: one that has gone deaf looks like one that has no news
 _PAUSE = 1  # seconds between the end of a watch and the next one
 _MOMENT = 0.05  # seconds that what comes along with a change is given
-_REST = 4  # times as long as a step took the next one waits that the registry rings for
+_REST = 4  # times as long as a step took the next one waits that the registry rings for, or that looks for what moves
 _SPREAD = 0.00001  # seconds for each two members, over which the routers spread their polls after a change: of each
 # poll etcd has the more to look through the more members there are
 _FIRST = 0.03  # seconds for each member, over which they spread their first poll where power has returned to all
@@ -368,7 +368,9 @@ class Agent:
             if not moving and not self._settled:
                 self._settled = True
                 compat.release_code()
-            delay = retry.wait() or (converge.QUICK if moving or membership.behind() else self.config.poll_interval)
+            behind = membership.behind()
+            quick = max(converge.QUICK, 0 if behind else self._rested_at - compat.monotonic())
+            delay = retry.wait() or (quick if moving or behind else self.config.poll_interval)
             await converge.sleep(self._poll, delay)
 
     def _stagger(self):

@@ -26,6 +26,7 @@ _ALERTED = 600  # seconds for which these go on for one member, at most, and the
 _CALM = 3600  # seconds since they began until they may again
 _LOOK = 10  # seconds between two looks, at most: what the registry costs is no reason to let the daemons be
 _TROUBLED = 3  # seconds between two looks while something stays wrong
+_REST = 10  # times as long as a look took the next one waits
 _GAP = 0.7  # seconds between two applies, at least: a burst of joins makes one reload
 _PATIENCE = 20  # seconds that a change may take before what is still missing is a problem
 _NAMED = 8  # peers in trouble that get a problem each; more of them share one
@@ -94,6 +95,7 @@ class Convergence:
         self._raised_at = -_RENEW  # when the overlay's interface was last seen to be another one
         self._audited_at = -_AUDIT
         self._begun_at = 0  # when there was a plan for the first time
+        self._rest = 0  # seconds that the last look leaves the processor to others
         self._due = []  # the parts of the plan that are to be applied
         self._retries = {"tinc": Retry(), "bird": Retry()}
         bus.subscribe("service", self._hear_procd)
@@ -102,7 +104,9 @@ class Convergence:
         """Runs until stop()."""
         while not self._leaving:
             await self.step()
-            await sleep(self._wake, self.next_look())
+            rest = 0 if self._is_alerted() else self._rest
+            await asyncio.sleep(rest)
+            await sleep(self._wake, max(0, self.next_look() - rest))
 
     async def step(self):
         """One round: a plan where there is need of one, what is due of it applied, and a look whether it is so."""
@@ -115,7 +119,9 @@ class Convergence:
                 self._make_plan()
         if self.plan and self._may_run():
             await self._apply()
+            began = compat.monotonic()
             await self._verify()
+            self._rest = min(_TROUBLED, _REST * (compat.monotonic() - began))
         elif self.plan or self.membership.kept_out and not self._is_aside:  # an earlier agent's daemons may run
             await self._stand_aside()
         self.judge()

@@ -48,6 +48,9 @@ class Membership:
     def save(self, moving):
         assert moving
 
+    def behind(self):
+        return False
+
     async def leave(self):
         self.done.append("leave of " + self.name)
 

@@ -1,7 +1,9 @@
+import asyncio
+
 from example import Clock, Thing, member, options
 from fake_http import run
 
-from bgpmesh import converge
+from bgpmesh import compat, converge
 from bgpmesh.bird.control import BirdError, Session
 from bgpmesh.model import Problem
 from bgpmesh.problems import Problems
@@ -477,6 +479,23 @@ def test_bird_waits_for_the_first_tunnels_and_not_for_long():
     ready.mesh.refresh()
     ready.step(1)
     assert len(ready.bird.applied) == 2
+
+
+def test_a_look_that_takes_long_leaves_the_processor_to_others_whatever_happens():
+    router = Router(2)
+    looks = []
+
+    async def verify(plan, online):
+        router.mesh.audit()  # it is to look again at once
+        began = compat.monotonic()
+        await asyncio.sleep(0.02)
+        looks.append((began, compat.monotonic()))
+        router.mesh._leaving = len(looks) == 3
+
+    router.tincd.verify = verify
+    run(router.mesh.run())
+    for (began, ended), (next_one, _) in zip(looks, looks[1:]):
+        assert next_one - ended > min(2.5, 5 * (ended - began))
 
 
 def test_a_member_that_is_ever_about_to_switch_its_keys_is_not_watched_for_ever():
