@@ -119,9 +119,11 @@ class Convergence:
                 self._make_plan()
         if self.plan and self._may_run():
             await self._apply()
-            began = compat.monotonic()
+            began, ran = compat.monotonic(), (self.tincd.running, self.bird.running)
             await self._verify()
-            self._rest = min(_TROUBLED, _REST * (compat.monotonic() - began))
+            took = compat.monotonic() - began
+            # A look that sees a daemon come up has waited for it, and worked little.
+            self._rest = min(_TROUBLED, _REST * took) if ran == (self.tincd.running, self.bird.running) else 0
         elif self.plan or self.membership.kept_out and not self._is_aside:  # an earlier agent's daemons may run
             await self._stand_aside()
         self.judge()

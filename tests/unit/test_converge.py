@@ -483,6 +483,7 @@ def test_bird_waits_for_the_first_tunnels_and_not_for_long():
 
 def test_a_look_that_takes_long_leaves_the_processor_to_others_whatever_happens():
     router = Router(2)
+    router.step()
     looks = []
 
     async def verify(plan, online):
