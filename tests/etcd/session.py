@@ -18,9 +18,12 @@ def texts(registry):
 
 
 async def main(options):
-    # Long for who lives through all of this; short for who is waited for to die, but for a server that hashes a
-    # password at every request, which takes a slow machine half a second.
-    short = 15 if options["api"] == "v2" and "user" in options else 5
+    # Long for who lives through all of this; short for who is waited for to die.
+    short = 5
+    if options["api"] == "v2" and "user" in options:
+        # The server hashes the password at every request, which takes a slow or busy machine a second.
+        short = 15
+        options["timeout"] = 30
     Client, Registry = module(options.pop("api"))
     endpoints = options.pop("endpoints")
     alfa = Registry(Client(endpoints, **options), "/mesh", "alfa", 300)
