@@ -54,7 +54,7 @@ lab-down: ## take a kept lab down
 test: lint roots curl chromium emulator $(unpacked) ## everything: lint, both runtimes, the lab (TESTS=tests/... for a part)
 	@$(pytest) --timeout=600 --cov --cov-report=term $(if $(filter tests,$(TESTS)),$(parallel)) $(TESTS)
 
-unit: $(venv) roots ## the unit tests on both runtimes, about a minute
+unit: $(venv) roots ## the unit tests on both runtimes, two minutes
 	@$(pytest) -q $(parallel) tests/unit tests/test_micropython.py
 
 unit-foreign: $(venv) roots .cache/qemu-user-static/ready ## the same on other architectures, by QEMU: ARCH='armhf armel i386 arm64 riscv64 s390x'
