@@ -92,7 +92,7 @@ class Convergence:
         self._changed_at = compat.monotonic()  # when the plan last changed
         self._stirred_at = self._changed_at  # when something last happened that is to be looked at often
         self._applied_at = -_GAP  # the clock may start at 0
-        self._raised_at = -_RENEW  # when the overlay's interface was last seen to be another one
+        self._raised_at = -_TROUBLED  # when the overlay's interface was last seen to be another one
         self._audited_at = -_AUDIT
         self._begun_at = 0  # when there was a plan for the first time
         self._rest = 0  # seconds that the last look leaves the processor to others
@@ -104,7 +104,9 @@ class Convergence:
         """Runs until stop()."""
         while not self._leaving:
             await self.step()
-            rest = 0 if self._is_alerted() else self._rest
+            # Who has only just begun to reach the others lets them wait for nothing.
+            raised = compat.monotonic() - self._raised_at < _TROUBLED
+            rest = 0 if raised or self._is_alerted() else self._rest
             await asyncio.sleep(rest)
             await sleep(self._wake, max(0, self.next_look() - rest))
 
